@@ -1,0 +1,196 @@
+"""Earmark in one object: a bundle, its vocabulary, and (when a home is given) the archive.
+
+    engine = Engine.open(home="~/field")
+    for heard in engine.listen(blocks, rate_hz=48_000):
+        print(heard.start_s, heard.matches[0])
+    engine.phrases.add("an axe chopping wood")
+    engine.search("somebody chopping wood")
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.archive import Archive, Hit, RecordingWriter
+from edge_runtime.audio_file import AudioFile
+from edge_runtime.bundle import Bundle
+from edge_runtime.errors import HomeError
+from edge_runtime.home import Home
+from edge_runtime.listener import Listener, Window
+from edge_runtime.phrases import Match, Phrases, default_phrases
+from edge_runtime.resample import Resampler
+
+__all__ = ["Engine", "Heard"]
+
+READ_AHEAD_BLOCKS = 8
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A window and the phrases nearest to it, best first."""
+
+    start_s: float
+    end_s: float
+    matches: tuple[Match, ...]
+    window: Window
+
+
+class Engine:
+    """`open` is the way in. Without a home it keeps nothing and writes nothing."""
+
+    def __init__(self, bundle: Bundle, phrases: Phrases, home: Home | None) -> None:
+        self.bundle = bundle
+        self.phrases = phrases
+        self.home = home
+        self.archive = Archive(home, bundle.fingerprint, width=bundle.manifest.head.width) if home else None
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | None = None,
+        *,
+        home: str | Path | None = None,
+        phrases: Iterable[str] | None = None,
+        write: bool = True,
+        threads: int = 1,
+    ) -> "Engine":
+        """Open a bundle (default: the one in the package), a home (default: none) and a vocabulary.
+
+        `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the home
+        is only read, and may be absent.
+        """
+        model = Bundle.open(bundle, threads=threads)
+        kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
+        if phrases is not None:
+            return cls(model, Phrases.of(model, list(phrases)), kept)
+        texts = default_phrases(model)
+        changed = kept.vocabulary(texts) if kept else texts
+        if kept is None or changed == texts:
+            cache = model.folder / "phrases.hnsw"
+        else:
+            cache = kept.index_file(model.fingerprint)
+        return cls(model, Phrases.of(model, changed, cache=cache, keep=write and cache.parent != model.folder), kept)
+
+    def listen(
+        self, blocks: Iterable[np.ndarray], *, rate_hz: int, k: int = 5, early: bool = False, hop: int | None = None
+    ) -> Iterator[Heard]:
+        """Match a stream of float32 mono blocks (n,), as they come, until it ends."""
+        listener = Listener(self.bundle, early=early, hop=hop)
+        for window in stream(listener, blocks, rate_hz=rate_hz, to_hz=self.bundle.manifest.mel.rate_hz):
+            yield Heard(window.start_s, window.end_s, self.phrases.match(window.embedding, k=k), window)
+
+    def caption(self, path: str | Path, *, k: int = 5) -> tuple[Match, ...]:
+        """The k best phrases of a recording: each phrase counts with its best window."""
+        best: dict[str, float] = {}
+        for embedding in self.embed_audio(path):
+            for match in self.phrases.match(embedding, k=k):
+                best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
+        ranked = sorted(best.items(), key=lambda item: -item[1])[:k]
+        return tuple(Match(phrase, score) for phrase, score in ranked)
+
+    def embed_audio(self, path: str | Path) -> np.ndarray:
+        """The embeddings of a recording's windows, (W, E): one where it is no longer than a window, else one each
+        half window or so (the manifest's archive hop), the tail included."""
+        with AudioFile.open(path) as file:
+            windows = stream(
+                Listener(self.bundle, hop=self.bundle.manifest.window.archive_hop),
+                file.blocks(),
+                rate_hz=file.rate_hz,
+                to_hz=self.bundle.manifest.mel.rate_hz,
+            )
+            return np.stack([window.embedding for window in windows])
+
+    def embed_text(self, text: str) -> np.ndarray:
+        """A phrase's embedding (E,), unit length."""
+        return self.bundle.embed_text([text])[0]
+
+    def index(self, path: str | Path, *, progress: Callable[[float], None] | None = None) -> float:
+        """Put a recording into the archive; return its seconds. `progress` is called with the seconds done."""
+        path = Path(path)
+        with AudioFile.open(path) as file, self._archive().recording(str(path), path=path) as writer:
+            hop = self.bundle.manifest.window.archive_hop
+            blocks = _read_ahead(_counted(file.blocks(), writer, file.rate_hz, progress))
+            to_hz = self.bundle.manifest.mel.rate_hz
+            for window in stream(Listener(self.bundle, hop=hop), blocks, rate_hz=file.rate_hz, to_hz=to_hz):
+                writer.add(window)
+            return writer.heard_s
+
+    def search(self, text: str, *, k: int = 5) -> list[Hit]:
+        """The k moments of the archive that sound most like the text, best first."""
+        return self._archive().search(self.embed_text(text), k=k)
+
+    def refresh_phrases(self) -> None:
+        """Take over what another process has changed in the home's vocabulary."""
+        if self.home is None:
+            return
+        wanted = self.home.vocabulary(default_phrases(self.bundle))
+        for text in [phrase for phrase in self.phrases if phrase not in set(wanted)]:
+            self.phrases.remove(text)
+        for text in wanted:
+            self.phrases.add(text)
+
+    def _archive(self) -> Archive:
+        if self.archive is None:
+            raise HomeError("this engine was opened without a home, so it has no archive: Engine.open(home=…)")
+        return self.archive
+
+
+def stream(listener: Listener, blocks: Iterable[np.ndarray], *, rate_hz: int, to_hz: int) -> Iterator[Window]:
+    """Resample blocks, push them, flush the tail: all windows of one recording."""
+    resampler = Resampler(rate_hz, to_hz)
+    for block in blocks:
+        yield from listener.push(resampler.push(block))
+    yield from listener.push(resampler.flush())
+    yield from listener.flush()
+
+
+def _counted(
+    blocks: Iterable[np.ndarray], writer: RecordingWriter, rate_hz: int, progress: Callable[[float], None] | None
+) -> Iterator[np.ndarray]:
+    for block in blocks:
+        writer.heard_s += len(block) / rate_hz
+        if progress:
+            progress(writer.heard_s)
+        yield block
+
+
+def _read_ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Run an iterator in a thread, a few items ahead: decoding goes on while the model works. Errors come through."""
+    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(READ_AHEAD_BLOCKS)
+    stop = threading.Event()
+
+    def offer(ok: bool, item: Any) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put((ok, item), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def produce() -> None:
+        try:
+            for item in items:
+                offer(True, item)
+                if stop.is_set():
+                    return
+            offer(True, None)
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+            offer(False, error)
+
+    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            ok, item = ready.get()
+            if not ok:
+                raise item
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,97 @@
+"""The straight path of one audio buffer: samples -> mel -> encoder -> head -> embedding of each window.
+
+    listener = Listener(bundle)
+    for window in listener.push(samples): …    # any block length; often no window, sometimes several
+    for window in listener.flush(): …          # the tail
+
+Windows end at each hop and reach back one window length. With `early=True` a live listener also answers at each hop
+before the first window is full (`settled` is False there), so that a person at a microphone need not wait 10 s.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_runtime.bundle import Bundle
+
+__all__ = ["Listener", "Window"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a recording, in seconds from its start, and its embedding (E,), unit length, float32.
+
+    `settled`: full length, or the end of the recording; only such windows are archived. `index` counts segments to
+    the window's start.
+    """
+
+    start_s: float
+    end_s: float
+    embedding: np.ndarray
+    settled: bool
+    index: int
+
+
+class Listener:
+    """Streaming state of one recording. `hop` is in segments (default: the manifest's)."""
+
+    def __init__(self, bundle: Bundle, *, hop: int | None = None, early: bool = False) -> None:
+        self._bundle = bundle
+        self._plan = bundle.manifest.window
+        self._hop = hop or self._plan.hop
+        self._early = early
+        self._mel = bundle.log_mel()
+        self._encoder = bundle.encoder()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new recording; equal to a new listener."""
+        self._mel.reset()
+        self._encoder.reset()
+        self._samples = 0
+        self._next_end = self._first_end()
+        self._last_end = 0
+
+    def push(self, samples: np.ndarray) -> Iterator[Window]:
+        """Take float32 mono samples (n,) at the bundle's rate; yield the windows that they complete.
+
+        The samples are taken in as the iterator is consumed: consume it whole.
+        """
+        at_once = self._plan.segments * self._bundle.manifest.encoder.segment_frames * self._mel.spec.hop_samples
+        for start in range(0, len(samples), at_once):
+            block = samples[start : start + at_once]
+            self._samples += len(block)
+            self._encoder.push(self._mel.push(block))
+            yield from self._due()
+
+    def flush(self) -> Iterator[Window]:
+        """End the recording: yield the windows of its tail, then reset."""
+        self._encoder.push(self._mel.flush())
+        yield from self._due()
+        self._encoder.flush()
+        yield from self._due()
+        end = self._encoder.available
+        if end > self._last_end:
+            yield self._window(end, settled=True)
+        self.reset()
+
+    def _first_end(self) -> int:
+        if not self._early:
+            return self._plan.segments
+        return self._plan.segments % self._hop or self._hop
+
+    def _due(self) -> Iterator[Window]:
+        while self._next_end <= self._encoder.available:
+            end = self._next_end
+            self._next_end += self._hop
+            yield self._window(end, settled=end >= self._plan.segments)
+
+    def _window(self, end: int, *, settled: bool) -> Window:
+        first = max(0, end - self._plan.segments)
+        embedding = self._bundle.embed_segments(self._encoder.segments(first, end))
+        if settled:
+            self._last_end = end
+        segment_s = self._bundle.manifest.segment_s
+        heard_s = self._samples / self._mel.spec.rate_hz
+        return Window(first * segment_s, min(end * segment_s, heard_s), embedding, settled, first)

@@ -1,0 +1,214 @@
+"""manifest.json: every number that the runtime needs, and the sha256 of every other file of the bundle.
+
+    manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
+    manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import BundleError
+from edge_runtime.mel import MelSpec
+
+__all__ = [
+    "SCHEMA",
+    "EncoderSpec",
+    "Graph",
+    "HeadSpec",
+    "IndexSpec",
+    "Manifest",
+    "MatchSpec",
+    "TextSpec",
+    "WindowSpec",
+    "sha256_of",
+]
+
+SCHEMA = 1
+"""Version of the bundle's layout. A runtime reads the one that it was written for and refuses the others."""
+
+MAX_MANIFEST_BYTES = 1 << 20
+SHA256_HEX = 64
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file, its precision, and why it has that precision (as measured at export)."""
+
+    file: str
+    precision: str
+    why: str
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Log-mel -> segments. `width` is D; a clip shorter than `min_frames` is padded with the frames of silence."""
+
+    graph: Graph
+    kind: str
+    width: int
+    segment_frames: int
+    min_frames: int
+
+    def __post_init__(self) -> None:
+        if self.kind != "windowed":
+            raise BundleError(f"encoder kind {self.kind!r}; this runtime knows 'windowed': update earmark")
+        _positive(self, "width", "segment_frames", "min_frames")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """Segments (S, D) -> embedding (E,); `width` is E."""
+
+    graph: Graph
+    width: int
+    pooling: str
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """Token ids (B, L) -> embeddings (B, E); a phrase has at most `max_words` words."""
+
+    graph: Graph
+    max_words: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "max_words")
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """Windows in segments: their length, and how often one is matched (`hop`) and archived (`archive_hop`)."""
+
+    segments: int
+    hop: int
+    archive_hop: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "segments", "hop", "archive_hop")
+        if self.archive_hop % self.hop:
+            raise BundleError(f"archive hop {self.archive_hop} is no multiple of the hop {self.hop}")
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """HNSW settings: links a node (m), beam while building, beam while searching (hnswlib does not save the last)."""
+
+    m: int
+    ef_construction: int
+    ef: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "m", "ef_construction", "ef")
+
+
+@dataclass(frozen=True)
+class MatchSpec:
+    """`heard`: the cosine above which a phrase counts as heard (chosen on the validation split)."""
+
+    heard: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    schema: int
+    name: str
+    version: str
+    licence: str
+    notices: list[str]
+    mel: MelSpec
+    encoder: EncoderSpec
+    head: HeadSpec
+    text: TextSpec
+    window: WindowSpec
+    index: IndexSpec
+    match: MatchSpec
+    quality: dict[str, float]
+    files: dict[str, str] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, digest in self.files.items():
+            if Path(name).name != name or name in ("", ".", "..", "manifest.json"):
+                raise BundleError(f"the manifest names the file {name!r}; only plain names inside the bundle are read")
+            if len(digest) != SHA256_HEX:
+                raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
+        for graph in (self.encoder.graph, self.head.graph, self.text.graph):
+            if graph.file not in self.files:
+                raise BundleError(f"the manifest gives no sha256 for {graph.file}: export the bundle again")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over all that shapes an embedding: front end, graphs, tokeniser."""
+        parts = [json.dumps(dataclasses.asdict(self.mel), sort_keys=True), str(self.encoder.min_frames)]
+        graphs = (self.encoder.graph.file, self.head.graph.file, self.text.graph.file)
+        parts += [self.files[name] for name in ("mel.npz", "tokenizer.json", *graphs)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def segment_s(self) -> float:
+        return self.encoder.segment_frames * self.mel.hop_s
+
+    @property
+    def window_s(self) -> float:
+        return self.window.segments * self.segment_s
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise BundleError(f"{folder} is no bundle: it has no manifest.json. Give a folder that `export` wrote")
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path} is not valid JSON ({error}): copy or export the bundle again") from error
+        found = data.get("schema") if isinstance(data, dict) else None
+        if found != SCHEMA:
+            raise BundleError(
+                f"{folder} has bundle schema {found!r}, this earmark reads {SCHEMA}: "
+                "update earmark, or export the bundle again with this version"
+            )
+        return _build(cls, data, "manifest")
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=False)
+        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _positive(spec: Any, *names: str) -> None:
+    for name in names:
+        if getattr(spec, name) <= 0:
+            raise BundleError(f"manifest: {type(spec).__name__}.{name} is {getattr(spec, name)}, expected above 0")
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into `kind`, naming the key that does not fit."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise BundleError(f"{where} is {type(value).__name__}, expected an object")
+        hints = typing.get_type_hints(kind)
+        unknown, missing = sorted(value.keys() - hints.keys()), sorted(hints.keys() - value.keys())
+        if unknown or missing:
+            raise BundleError(f"{where}: unknown keys {unknown}, missing keys {missing}")
+        return kind(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is list and isinstance(value, list):
+        return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float and type(value) in (int, float) and abs(value) < float("inf"):
+        return float(value)
+    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
+        return value
+    raise BundleError(f"{where} is {json.dumps(value)[:60]}, expected {getattr(kind, '__name__', kind)}")

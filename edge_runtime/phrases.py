@@ -1,0 +1,135 @@
+"""The live vocabulary: captions, their embeddings, and the HNSW index that a window is matched against.
+
+    phrases = Phrases.of(bundle, ["a dog barks", "rain"])
+    phrases.match(embedding, k=5)           # (Match(phrase="a dog barks", score=0.61), …)
+    phrases.add("an axe chopping wood")     # live at the next window
+
+The texts are the truth. The index is a cache beside them, and is rebuilt when it is absent, damaged or of another model.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.bundle import Bundle
+from edge_runtime.errors import BundleError, PhraseError
+from edge_runtime.vector_index import VectorIndex
+
+__all__ = ["Match", "Phrases", "default_phrases", "read_phrase_file", "tidy"]
+
+log = logging.getLogger(__name__)
+
+MAX_PHRASE_FILE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Match:
+    """A phrase and its cosine with a window, in [-1, 1]."""
+
+    phrase: str
+    score: float
+
+
+class Phrases:
+    """Texts and their index, in the same order."""
+
+    def __init__(self, bundle: Bundle, texts: list[str], index: VectorIndex) -> None:
+        self._bundle = bundle
+        self._texts = texts
+        self._index = index
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, texts: Sequence[str], *, cache: Path | None = None, keep: bool = False
+    ) -> "Phrases":
+        """Embed and index `texts`. An index in `cache` that fits is loaded instead; one that was built is put there
+        with `keep`."""
+        unique = list(dict.fromkeys(map(tidy, texts)))
+        about = {"fingerprint": bundle.fingerprint, "content": digest_of(unique)}
+        spec, width = bundle.manifest.index, bundle.manifest.head.width
+        if cache is not None and cache.exists():
+            try:
+                return cls(bundle, unique, VectorIndex.load(cache, spec, width=width, **about))
+            except BundleError as error:
+                log.info("phrase index rebuilt: %s", error)
+        index = VectorIndex.build(bundle.embed_text(unique), spec)
+        if cache is not None and keep:
+            try:
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                index.save(cache, **about)
+            except (OSError, RuntimeError) as error:  # a read-only home costs time at the next start, nothing else
+                log.info("phrase index not kept: %s", error)
+        return cls(bundle, unique, index)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __contains__(self, text: str) -> bool:
+        return tidy(text) in self._texts
+
+    def match(self, embedding: np.ndarray, *, k: int) -> tuple[Match, ...]:
+        """The k phrases nearest to a window's embedding (E,), best first."""
+        labels, cosines = self._index.search(embedding, k=k)
+        return tuple(Match(self._texts[i], float(score)) for i, score in zip(labels, cosines, strict=True))
+
+    def add(self, text: str) -> None:
+        """Embed one more phrase; the next match sees it. A phrase that is there already changes nothing."""
+        text = tidy(text)
+        if text not in self._texts:
+            self._index.add(self._bundle.embed_text([text]))
+            self._texts.append(text)
+
+    def remove(self, text: str) -> None:
+        """Forget a phrase. Raises PhraseError where it is not in the vocabulary."""
+        text = tidy(text)
+        if text not in self._texts:
+            raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
+        row = self._texts.index(text)
+        self._index = VectorIndex.build(np.delete(self._index.vectors(), row, axis=0), self._bundle.manifest.index)
+        del self._texts[row]
+
+
+def tidy(text: str) -> str:
+    """One line, single spaces, no control characters. Raises PhraseError on an empty phrase."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text:
+        raise PhraseError("the phrase is empty: describe a sound in words, as in 'a dog barks'")
+    return text
+
+
+def digest_of(texts: Sequence[str]) -> str:
+    """Names a list of phrases; order matters, since the index answers with positions."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def default_phrases(bundle: Bundle) -> list[str]:
+    """The phrases that the bundle brings (phrases.jsonl: one {"phrase": …} a line)."""
+    path = bundle.folder / "phrases.jsonl"
+    try:
+        return [str(json.loads(line)["phrase"]) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} cannot be read ({error}): copy or export the bundle again") from error
+
+
+def read_phrase_file(path: Path) -> list[str]:
+    """Phrases of a text file, one a line; empty lines and lines that begin with # are passed over."""
+    if not path.is_file():
+        raise PhraseError(f"there is no phrase file {path}: give a text file with one phrase a line")
+    if path.stat().st_size > MAX_PHRASE_FILE_BYTES:
+        raise PhraseError(f"{path} has {path.stat().st_size} bytes, at most {MAX_PHRASE_FILE_BYTES} are read")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise PhraseError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from error
+    phrases = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not phrases:
+        raise PhraseError(f"{path} holds no phrase: write one phrase a line")
+    return phrases
