@@ -5,9 +5,9 @@
         recording.add(window)
     for hit in archive.search(query, k=10): …
 
-A record has a fixed size, so a file cut by a power failure is good up to its last whole record. Each fingerprint has a
-folder of its own: embeddings of two models never meet. A recording counts once it is whole (or live); indexing one again
-replaces it, and a recording left half done is ignored and done again.
+A record has a fixed size, so a file cut by a power failure is good up to its last whole record. Each fingerprint has
+a folder of its own: embeddings of two models never meet. A recording counts once it is whole (or live); indexing one
+again replaces it, and a recording left half done is ignored and done again.
 """
 
 import os
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,13 @@ class Hit:
 def record_type(width: int) -> np.dtype:
     """One record: recording id, start and end in seconds from its start, scale, and E int8 numbers."""
     return np.dtype(
-        [("recording", "<u4"), ("scale", "<f4"), ("start_s", "<f8"), ("end_s", "<f8"), ("embedding", "i1", (width,))]
+        [
+            ("recording", "<u4"),
+            ("scale", "<f4"),
+            ("start_s", "<f8"),
+            ("end_s", "<f8"),
+            ("embedding", "i1", (width,)),
+        ]
     )
 
 
@@ -84,7 +91,9 @@ class Archive:
             recording_id = int(cursor.lastrowid or 0)
             file = self._day_file(started_at)
         except (OSError, sqlite3.OperationalError) as error:
-            raise HomeError(f"cannot write to {self._home.path} ({error}): choose another folder with --home") from error
+            raise HomeError(
+                f"cannot write to {self._home.path} ({error}): choose another folder with --home"
+            ) from error
         with file:
             writer = RecordingWriter(recording_id, file, self._type)
             try:
@@ -126,7 +135,8 @@ class Archive:
         Windows of one recording that overlap are one moment, told by its best window.
         """
         rows = self._home.db.execute(
-            "select id, name, started_at from recording where fingerprint = ? and whole = 1", (self._fingerprint,)
+            "select id, name, started_at from recording where fingerprint = ? and whole = 1",
+            (self._fingerprint,),
         )
         recordings = {number: (name, started_at) for number, name, started_at in rows}
         known = np.array(sorted(recordings), np.uint32)
@@ -139,7 +149,12 @@ class Archive:
                 best = _best_of_each_moment(part, scores)
                 keep = best[np.argsort(-scores[best], kind="stable")[:k]]
                 found += [
-                    (float(scores[i]), int(part["recording"][i]), float(part["start_s"][i]), float(part["end_s"][i]))
+                    (
+                        float(scores[i]),
+                        int(part["recording"][i]),
+                        float(part["start_s"][i]),
+                        float(part["end_s"][i]),
+                    )
                     for i in keep
                     if np.isfinite(scores[i])
                 ]
@@ -164,10 +179,12 @@ class Archive:
             with path.open("rb") as file:
                 found = file.read(len(self._header))
             if found != self._header:
-                raise HomeError(f"{path} is of another model or damaged (header {found[:24]!r}): move it out of the archive")
+                raise HomeError(
+                    f"{path} is of another model or damaged (header {found[:24]!r}): move it out of the archive"
+                )
             yield np.memmap(path, self._type, "r", offset=len(self._header), shape=(count,))
 
-    def _day_file(self, moment: float):  # noqa: ANN202 - the file type of open() has no public name
+    def _day_file(self, moment: float) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / time.strftime("%Y-%m-%d.emb", time.gmtime(moment))
         file = path.open("ab", buffering=0)
@@ -183,7 +200,7 @@ class Archive:
 class RecordingWriter:
     """Appends the windows of one recording."""
 
-    def __init__(self, recording_id: int, file, record: np.dtype) -> None:  # noqa: ANN001 - see _day_file
+    def __init__(self, recording_id: int, file: FileIO, record: np.dtype) -> None:
         self._id = recording_id
         self._file = file
         self._type = record
@@ -215,12 +232,14 @@ class RecordingWriter:
         try:
             self._file.write(record.tobytes())
         except OSError as error:
-            raise HomeError(f"the archive cannot grow ({error.strerror}): free some disk, or use --no-archive") from error
+            raise HomeError(
+                f"the archive cannot grow ({error.strerror}): free some disk, or use --no-archive"
+            ) from error
         self._waiting = None
 
 
 def _best_of_each_moment(part: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Rows that are no worse than their neighbours within the same recording; the others tell no moment of their own."""
+    """Rows no worse than their neighbours in the same recording; the others tell no moment of their own."""
     same = part["recording"][1:] == part["recording"][:-1]
     same &= part["start_s"][1:] < part["end_s"][:-1]
     beaten = np.zeros(len(part), bool)

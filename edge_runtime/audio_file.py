@@ -54,7 +54,9 @@ class AudioFile:
         if file.frames <= 0:
             raise AudioError(f"{path} holds 0 samples: record it again")
         if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
-            raise AudioError(f"{path} has a rate of {file.samplerate} Hz, {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz can be read")
+            raise AudioError(
+                f"{path} has a rate of {file.samplerate} Hz, {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz can be read"
+            )
         return cls(path, file)
 
     def __enter__(self) -> Self:
@@ -83,13 +85,15 @@ class AudioFile:
             if not np.isfinite(mono).all():
                 bad = done + int(np.flatnonzero(~np.isfinite(mono))[0])
                 raise AudioError(
-                    f"{self.path} has a sample that is NaN or infinite at {bad / self.rate_hz:.3f} s: export it again as PCM"
+                    f"{self.path} has a sample that is NaN or infinite at {bad / self.rate_hz:.3f} s: "
+                    "export it again as PCM"
                 )
             done += len(part)
             yield mono
         if done / self.rate_hz < self.seconds - SHORT_BY_S:
             raise AudioError(
-                f"{self.path} is cut short: {self.seconds:.2f} s promised, {done / self.rate_hz:.2f} s found: restore the file"
+                f"{self.path} is cut short: {self.seconds:.2f} s promised, {done / self.rate_hz:.2f} s found: "
+                "restore the file"
             )
 
 

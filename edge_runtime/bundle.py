@@ -99,14 +99,15 @@ class Bundle:
         """A new front end for one source."""
         return LogMel(self.manifest.mel, self.tables)
 
+    @property
+    def silence(self) -> np.ndarray:
+        """The frame of digital silence, (M,) float32."""
+        return self.tables.silence(self.manifest.mel)
+
     def encoder(self) -> WindowedEncoder:
         """A new encoder state for one source."""
-        spec = self.manifest.mel
-        floor = np.float32(np.log(spec.log_floor + spec.log_bias))
-        silence = floor * self.tables.gain + self.tables.offset
-        return WindowedEncoder(
-            self._encoder, self.manifest.encoder, silence=silence, keep_segments=self.manifest.window.segments
-        )
+        keep = self.manifest.window.segments
+        return WindowedEncoder(self._encoder, self.manifest.encoder, silence=self.silence, keep_segments=keep)
 
     def embed_segments(self, segments: np.ndarray) -> np.ndarray:
         """Segments (S, D) of one window -> its embedding (E,), unit length."""

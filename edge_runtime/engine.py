@@ -1,10 +1,10 @@
 """Earmark in one object: a bundle, its vocabulary, and (when a home is given) the archive.
 
-    engine = Engine.open(home="~/field")
-    for heard in engine.listen(blocks, rate_hz=48_000):
-        print(heard.start_s, heard.matches[0])
-    engine.phrases.add("an axe chopping wood")
-    engine.search("somebody chopping wood")
+engine = Engine.open(home="~/field")
+for heard in engine.listen(blocks, rate_hz=48_000):
+    print(heard.start_s, heard.matches[0])
+engine.phrases.add("an axe chopping wood")
+engine.search("somebody chopping wood")
 """
 
 import queue
@@ -61,8 +61,8 @@ class Engine:
     ) -> "Engine":
         """Open a bundle (default: the one in the package), a home (default: none) and a vocabulary.
 
-        `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the home
-        is only read, and may be absent.
+        `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the
+        home is only read, and may be absent.
         """
         model = Bundle.open(bundle, threads=threads)
         kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
@@ -77,7 +77,13 @@ class Engine:
         return cls(model, Phrases.of(model, changed, cache=cache, keep=write and cache.parent != model.folder), kept)
 
     def listen(
-        self, blocks: Iterable[np.ndarray], *, rate_hz: int, k: int = 5, early: bool = False, hop: int | None = None
+        self,
+        blocks: Iterable[np.ndarray],
+        *,
+        rate_hz: int,
+        k: int = 5,
+        early: bool = False,
+        hop: int | None = None,
     ) -> Iterator[Heard]:
         """Match a stream of float32 mono blocks (n,), as they come, until it ends."""
         listener = Listener(self.bundle, early=early, hop=hop)
@@ -150,7 +156,10 @@ def stream(listener: Listener, blocks: Iterable[np.ndarray], *, rate_hz: int, to
 
 
 def _counted(
-    blocks: Iterable[np.ndarray], writer: RecordingWriter, rate_hz: int, progress: Callable[[float], None] | None
+    blocks: Iterable[np.ndarray],
+    writer: RecordingWriter,
+    rate_hz: int,
+    progress: Callable[[float], None] | None,
 ) -> Iterator[np.ndarray]:
     for block in blocks:
         writer.heard_s += len(block) / rate_hz
@@ -178,7 +187,7 @@ def _read_ahead(items: Iterator[Any]) -> Iterator[Any]:
                 if stop.is_set():
                     return
             offer(True, None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+        except BaseException as error:
             offer(False, error)
 
     thread = threading.Thread(target=produce, name="read-ahead", daemon=True)

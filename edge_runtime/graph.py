@@ -1,7 +1,7 @@
 """One ONNX graph, opened for a small device: few threads, no spinning, names and shapes checked against the manifest.
 
-    graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
-    segments = graph(log_mel=frames)
+graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
+segments = graph(log_mel=frames)
 """
 
 from collections.abc import Mapping

@@ -65,7 +65,9 @@ class Home:
             elif not file.exists():
                 return None
             else:
-                db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+                db = sqlite3.connect(
+                    f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
+                )
             version = db.execute("pragma user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise HomeError(f"{path} was written by a newer earmark (layout {version}): update earmark")
@@ -74,7 +76,9 @@ class Home:
         except OSError as error:
             raise HomeError(f"cannot write to {path} ({error.strerror}): choose another folder with --home") from error
         except sqlite3.Error as error:
-            raise HomeError(f"cannot open {file} ({error}): move it aside, or choose another folder with --home") from error
+            raise HomeError(
+                f"cannot open {file} ({error}): move it aside, or choose another folder with --home"
+            ) from error
         return cls(path, db)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """manifest.json: every number that the runtime needs, and the sha256 of every other file of the bundle.
 
-    manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
-    manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
+manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
+manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from edge_runtime.errors import BundleError
 from edge_runtime.mel import MelSpec
@@ -154,6 +154,10 @@ class Manifest:
         return self.encoder.segment_frames * self.mel.hop_s
 
     @property
+    def hop_s(self) -> float:
+        return self.window.hop * self.segment_s
+
+    @property
     def window_s(self) -> float:
         return self.window.segments * self.segment_s
 
@@ -201,7 +205,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         unknown, missing = sorted(value.keys() - hints.keys()), sorted(hints.keys() - value.keys())
         if unknown or missing:
             raise BundleError(f"{where}: unknown keys {unknown}, missing keys {missing}")
-        return kind(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+        return cast(Any, kind)(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is list and isinstance(value, list):
         return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]

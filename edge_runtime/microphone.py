@@ -58,7 +58,9 @@ class Microphone:
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             known = ", ".join(input_devices()) or "none"
-            raise AudioError(f"no microphone {self._wanted or ''} can be opened ({error}); inputs here: {known}") from error
+            raise AudioError(
+                f"no microphone {self._wanted or ''} can be opened ({error}); inputs here: {known}"
+            ) from error
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -86,7 +88,7 @@ class Microphone:
                 block = self._blocks.get(timeout=SILENT_DEATH_S)
             except queue.Empty:
                 raise AudioError(
-                    f"{self.name} has given no sound for {SILENT_DEATH_S:.0f} s: is it plugged in? see `earmark devices`"
+                    f"{self.name} has given no sound for {SILENT_DEATH_S:.0f} s: is it plugged in?"
                 ) from None
             yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
 

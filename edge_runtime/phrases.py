@@ -4,7 +4,8 @@
     phrases.match(embedding, k=5)           # (Match(phrase="a dog barks", score=0.61), …)
     phrases.add("an axe chopping wood")     # live at the next window
 
-The texts are the truth. The index is a cache beside them, and is rebuilt when it is absent, damaged or of another model.
+The texts are the truth. The index is a cache beside them, and is rebuilt when it is absent, damaged or of another
+model.
 """
 
 import hashlib
@@ -44,9 +45,7 @@ class Phrases:
         self._index = index
 
     @classmethod
-    def of(
-        cls, bundle: Bundle, texts: Sequence[str], *, cache: Path | None = None, keep: bool = False
-    ) -> "Phrases":
+    def of(cls, bundle: Bundle, texts: Sequence[str], *, cache: Path | None = None, keep: bool = False) -> "Phrases":
         """Embed and index `texts`. An index in `cache` that fits is loaded instead; one that was built is put there
         with `keep`."""
         unique = list(dict.fromkeys(map(tidy, texts)))
@@ -62,7 +61,10 @@ class Phrases:
             try:
                 cache.parent.mkdir(parents=True, exist_ok=True)
                 index.save(cache, **about)
-            except (OSError, RuntimeError) as error:  # a read-only home costs time at the next start, nothing else
+            except (
+                OSError,
+                RuntimeError,
+            ) as error:  # a read-only home costs time at the next start, nothing else
                 log.info("phrase index not kept: %s", error)
         return cls(bundle, unique, index)
 
@@ -128,7 +130,9 @@ def read_phrase_file(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise PhraseError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from error
+        raise PhraseError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
     phrases = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not phrases:
         raise PhraseError(f"{path} holds no phrase: write one phrase a line")

@@ -23,7 +23,8 @@ class Resampler:
     def __init__(self, from_hz: int, to_hz: int) -> None:
         if not MIN_RATE_HZ <= from_hz <= MAX_RATE_HZ:
             raise AudioError(
-                f"a sample rate of {from_hz} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: check the rate, or resample"
+                f"a sample rate of {from_hz} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: "
+                "check the rate, or resample"
             )
         self._stream = None
         if from_hz != to_hz:

@@ -4,7 +4,8 @@
         with recording as source:
             for block in source.blocks(): …     # float32 mono (n,) at source.rate_hz
 
-A source tells `name`, `rate_hz`, `path` (None where it is no file) and, at any time, `lost_s`: what it knows it has missed.
+A source tells `name`, `rate_hz`, `path` (None where it is no file) and, at any time, `lost_s`: what it knows it has
+missed.
 """
 
 import sys
@@ -23,9 +24,14 @@ __all__ = ["FileSource", "PcmPipe", "Source", "sources_of"]
 
 
 class Source(Protocol):
-    name: str
-    path: Path | None
-    rate_hz: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def rate_hz(self) -> int: ...
 
     @property
     def lost_s(self) -> float: ...
@@ -75,7 +81,9 @@ class PcmPipe:
         pass
 
     def blocks(self) -> Iterator[np.ndarray]:
-        read = getattr(self._stream, "read1", self._stream.read)  # read1 gives what is there, and does not wait for more
+        read = getattr(
+            self._stream, "read1", self._stream.read
+        )  # read1 gives what is there, and does not wait for more
         rest = b""
         while data := read(self.READ_BYTES):
             data = rest + data
@@ -85,7 +93,7 @@ class PcmPipe:
 
 
 def sources_of(what: str, *, rate_hz: int | None = None) -> Iterator[AbstractContextManager[Source]]:
-    """The sources that a command-line SOURCE names: `mic`, `mic:NAME`, `-`, a file, or a folder (its files, in order)."""
+    """The sources that a SOURCE names: `mic`, `mic:NAME`, `-`, a file, or a folder (its files, in order)."""
     if what == "mic" or what.startswith("mic:"):
         from edge_runtime.microphone import Microphone  # PortAudio is only needed here
 

@@ -22,7 +22,17 @@ __all__ = ["PADDING", "Tokenizer", "words_of"]
 PADDING = 0
 MAX_CHARACTERS = 10_000
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-ENDINGS = (("ies", "y"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("'s", ""), ("ly", ""))
+ENDINGS = (
+    ("ies", "y"),
+    ("es", ""),
+    ("s", ""),
+    ("ing", ""),
+    ("ing", "e"),
+    ("ed", ""),
+    ("ed", "e"),
+    ("'s", ""),
+    ("ly", ""),
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -64,7 +74,9 @@ class Tokenizer:
             raise PhraseError(f"the phrase has {len(words)} words, at most {self.max_words} are read: shorten it")
         ids = [i for i in map(self._find, words) if i]
         if not ids:
-            raise PhraseError(f"no word of {text[:60]!r} is known to this model: use common English words for the sound")
+            raise PhraseError(
+                f"no word of {text[:60]!r} is known to this model: use common English words for the sound"
+            )
         return np.array(ids, np.int64)
 
     def unknown_words(self, text: str) -> list[str]:

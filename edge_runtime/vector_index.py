@@ -5,12 +5,11 @@
     labels, cosines = index.search(query, k=5)
 
 `path` gets a sidecar `path + ".json"` with the settings, the model's fingerprint, a digest of what was indexed and the
-file's sha256, because hnswlib saves no `ef`, and a corrupt file can crash the process. The index is a cache: whoever loads
-it must be able to build it again.
+file's sha256, because hnswlib saves no `ef`, and a corrupt file can crash the process. The index is a cache: whoever
+loads it must be able to build it again.
 """
 
 import json
-import os
 from pathlib import Path
 
 import hnswlib
@@ -80,7 +79,7 @@ class VectorIndex:
             "ef": self._spec.ef,
             "sha256": sha256_of(part),
         }
-        os.replace(part, path)
+        part.replace(path)
         _sidecar(path).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -101,13 +100,17 @@ class VectorIndex:
         }
         for name, value in asked.items():
             if found[name] != value:
-                raise BundleError(f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of another model")
+                raise BundleError(
+                    f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of another model"
+                )
         if not path.is_file() or sha256_of(path) != digest:
             raise BundleError(f"index {path.name} is damaged: its sha256 is not the one in its description")
         index = hnswlib.Index(space="ip", dim=width)
         index.load_index(str(path))
         if index.get_current_count() != count:
-            raise BundleError(f"index {path.name} holds {index.get_current_count()} vectors, its description says {count}")
+            raise BundleError(
+                f"index {path.name} holds {index.get_current_count()} vectors, its description says {count}"
+            )
         return cls(index, IndexSpec(spec.m, spec.ef_construction, ef))
 
 

@@ -34,9 +34,7 @@ class LogMel(nn.Module):
             return samples.new_zeros(samples.shape[0], self.spec.bands, 0)
         if self.spec.preemphasis:
             samples = samples[:, 1:] - self.spec.preemphasis * samples[:, :-1]
-        with torch.autocast(
-            samples.device.type, enabled=False
-        ):  # a power spectrum overflows in half precision
+        with torch.autocast(samples.device.type, enabled=False):  # a power spectrum overflows in half precision
             spectrum = torch.stft(
                 self._reflected(samples),
                 self.spec.fft_samples,

@@ -60,9 +60,7 @@ def efficientat_mel() -> tuple[MelSpec, MelTables]:
         log_bias=1e-5,
     )
     window = np.zeros(spec.fft_samples)
-    window[112:912] = _hann(
-        800, periodic=False
-    )  # centred, as torch.stft places a window shorter than the FFT
+    window[112:912] = _hann(800, periodic=False)  # centred, as torch.stft places a window shorter than the FFT
     tables = MelTables(
         window=window.astype(np.float32),
         filterbank=_kaldi_filterbank(spec, low_hz=0.0, high_hz=15000.0).astype(np.float32),

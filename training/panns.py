@@ -17,10 +17,10 @@ How it streams. Time is the last axis. Each convolution's time axis is padded fr
     flush    2p carried columns    p       the rest, of any length, zero included
 
 Without right padding, each convolution of the prime gives p columns fewer than it takes; prime_frames is the
-least length for which every pool still gets whole pairs and one segment comes out. From then on every pool has
-consumed an even number of the columns that it would see offline, so a steady chunk keeps all of them aligned. The
-flush gives every convolution its last p columns, and each pool rounds down on just the remainder on which it rounds
-down offline: T // hop_frames segments in all.
+least length for which every pool gets whole pairs and one segment comes out. From then on every pool has seen
+an even number of the columns that it would see offline, and a steady chunk keeps it so. The flush gives every
+convolution its last p columns, and a pool drops an odd last column just where it would offline: in all there
+are T // hop_frames segments.
 """
 
 import hashlib
@@ -52,12 +52,12 @@ __all__ = [
 CNN14_MD5 = "541141fa2ee191a88f24a3219fff024e"  # of Cnn14_mAP=0.431.pth, as Zenodo record 3987831 lists it
 
 State = tuple[Tensor, ...]
-"""The left context of each convolution, in the network's order: (B, C, F, p) zeros or (B, C, F, 2p) carried."""
+"""The left context of each convolution, in order: (B, C, F, p) zeros or (B, C, F, 2p) carried."""
 
 
 @dataclass(frozen=True)
 class PannsConfig:
-    """The whole network: channels of each block, convolutions in a block, whether the last block pools too."""
+    """The whole network: channels of each block, convolutions in a block, whether the last one pools."""
 
     channels: tuple[int, ...]
     convs_per_block: int = 2
@@ -69,9 +69,7 @@ class PannsConfig:
 
     def __post_init__(self) -> None:
         if not self.channels or min(self.channels) < 1 or self.kernel % 2 == 0 or self.convs_per_block < 1:
-            raise ValueError(
-                f"PANNs needs blocks with channels and convolutions of an odd kernel, got {self}"
-            )
+            raise ValueError(f"PANNs needs blocks with channels and convolutions of an odd kernel, got {self}")
         if self.bands % self.hop_frames:
             raise ValueError(f"{self.bands} bands cannot be halved {int(math.log2(self.hop_frames))} times")
 
@@ -83,9 +81,7 @@ class PannsConfig:
     @property
     def pools(self) -> tuple[int, ...]:
         """How much each block shrinks frequency and time."""
-        return tuple(
-            2 if i + 1 < len(self.channels) or self.pool_last else 1 for i in range(len(self.channels))
-        )
+        return tuple(2 if i + 1 < len(self.channels) or self.pool_last else 1 for i in range(len(self.channels)))
 
     @property
     def segment_dim(self) -> int:
@@ -134,7 +130,7 @@ class StreamConv(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, C, F, T), left (B, C, F, p or 2p), right (1, 1, 1, 0 or p) -> (B, C', F, T'), the next left."""
+        """x (B, C, F, T), left (B, C, F, p or 2p), right (1, 1, 1, 0 or p) -> (B, C', F, T'), carried."""
         carried = torch.cat((left, x[..., -2 * self.pad :]), dim=3)[..., -2 * self.pad :]
         padded = torch.cat((left, x, right.expand(*x.shape[:3], -1)), dim=3)
         return F.conv2d(padded, self.weight.transpose(2, 3), padding=(self.pad, 0)), carried
@@ -223,10 +219,9 @@ class Panns(nn.Module):
     def fold_input_norm(self, tables: MelTables) -> MelTables:
         """Mel tables whose frames are ready for `encode`."""
         norm = self.bn0
-        values = dict(weight=norm.weight, bias=norm.bias, mean=norm.running_mean, var=norm.running_var)
-        return with_batch_norm(
-            tables, **{k: v.detach().cpu().numpy() for k, v in values.items()}, eps=norm.eps
-        )
+        arrays = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        weight, bias, mean, var = (array.detach().cpu().numpy() for array in arrays)
+        return with_batch_norm(tables, weight=weight, bias=bias, mean=mean, var=var, eps=norm.eps)
 
     def _zeros(self, *shape: int) -> Tensor:
         return self.bn0.weight.new_zeros(shape)
@@ -235,7 +230,7 @@ class Panns(nn.Module):
 class StreamingPanns:
     """Drives a network over a stream of frames. State: left contexts, and frames that fill no chunk yet.
 
-    Chunks have fixed lengths counted from the first frame: how the frames arrive cannot change a bit of the result.
+    Chunks have fixed lengths counted from the first frame: the result does not depend on how frames arrive.
     """
 
     def __init__(self, net: Panns, *, hop_segments: int = 1, batch: int = 1) -> None:
@@ -259,14 +254,11 @@ class StreamingPanns:
         """Take frames (B, M, n), any n; return the segments that they complete, (B, m, D)."""
         self._frames = torch.cat((self._frames, log_mel), dim=2)
         found = [self._net.bn0.weight.new_zeros(self._batch, 0, self._net.config.segment_dim)]
-        while self._frames.shape[2] >= (
-            take := self._hop_frames if self._primed else self._net.config.prime_frames
-        ):
-            segments, self._state = self._net.step(
-                self._frames[..., :take], self._state, self._net.right_edge(end=False)
-            )
-            self._frames = self._frames[..., take:]
-            self._primed = True
+        while self._frames.shape[2] >= self._take():
+            chunk, rest = self._frames.split((self._take(), self._frames.shape[2] - self._take()), dim=2)
+            # contiguous: kernels round otherwise for other strides, and those depend on how frames arrive
+            segments, self._state = self._net.step(chunk.contiguous(), self._state, self._net.right_edge(end=False))
+            self._frames, self._primed = rest.contiguous(), True
             found.append(segments)
         return torch.cat(found, dim=1)
 
@@ -283,6 +275,9 @@ class StreamingPanns:
         self.reset()
         return segments
 
+    def _take(self) -> int:
+        return self._hop_frames if self._primed else self._net.config.prime_frames
+
 
 def load_cnn14(path: Path) -> Panns:
     """The published CNN14 (AudioSet mAP .431, CC BY 4.0) from the user's own copy, in evaluation mode.
@@ -290,15 +285,11 @@ def load_cnn14(path: Path) -> Panns:
     EarmarkError: the file is absent or another. `load_checkpoint` takes one that was saved again.
     """
     if not path.is_file():
-        raise EarmarkError(
-            f"{path} is missing: download Cnn14_mAP=0.431.pth from zenodo.org/records/3987831 to there"
-        )
+        raise EarmarkError(f"{path} is missing: download Cnn14_mAP=0.431.pth from zenodo.org/records/3987831 to there")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != CNN14_MD5:
-        raise EarmarkError(
-            f"{path} has md5 {found}, expected {CNN14_MD5}: download Cnn14_mAP=0.431.pth again"
-        )
+        raise EarmarkError(f"{path} has md5 {found}, expected {CNN14_MD5}: download Cnn14_mAP=0.431.pth again")
     return load_checkpoint(path, CNN14)
 
 
@@ -307,9 +298,7 @@ def load_checkpoint(path: Path, config: PannsConfig) -> Panns:
 
     It carries its own front end: that is compared with ours, then set aside. EarmarkError: they differ.
     """
-    with torch.serialization.safe_globals(
-        _numpy_globals()
-    ):  # some of these files also hold their sampler's arrays
+    with torch.serialization.safe_globals(_numpy_globals()):  # some of these files also hold their sampler's arrays
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     state = dict(checkpoint.get("model", {}))
     for name, expected in _front_end().items():
@@ -324,7 +313,7 @@ def load_checkpoint(path: Path, config: PannsConfig) -> Panns:
 
 
 def _front_end() -> dict[str, np.ndarray]:
-    """Our mel tables as PANNs checkpoints hold them: a Fourier matrix times the window, and the filterbank."""
+    """Our mel tables as PANNs checkpoints hold them: Fourier matrix times window, and filterbank."""
     spec, tables = panns_mel()
     turns = np.outer(np.arange(spec.bins), np.arange(spec.fft_samples)) % spec.fft_samples / spec.fft_samples
     fourier = np.exp(-2j * np.pi * turns) * tables.window  # (bins, fft)
@@ -337,10 +326,8 @@ def _front_end() -> dict[str, np.ndarray]:
 
 def _numpy_globals() -> list:
     """What an array in a pickle refers to, under numpy 1's module names and numpy 2's."""
-    from numpy._core import multiarray  # noqa: PLC0415
+    from numpy._core import multiarray
 
-    names = [
-        (getattr(multiarray, name), f"numpy.core.multiarray.{name}") for name in ("_reconstruct", "scalar")
-    ]
+    names = [(getattr(multiarray, name), f"numpy.core.multiarray.{name}") for name in ("_reconstruct", "scalar")]
     dtypes = [type(np.dtype(kind)) for kind in ("bool", "i4", "i8", "f4", "f8")]
     return [*names, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes]

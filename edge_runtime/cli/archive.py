@@ -1,0 +1,99 @@
+"""earmark index, earmark search: recordings into the archive, and text questions to it."""
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from edge_runtime.audio_file import AudioFile, recordings_in
+from edge_runtime.cli.options import Bundle, Home, Json, TopK, clock, open_engine, print_json
+from edge_runtime.errors import AudioError, EarmarkError
+
+__all__ = ["index", "search"]
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    home: Home = None,
+    bundle: Bundle = None,
+) -> None:
+    """Embed recordings into the archive. Run it again to go on: what is there already is passed over."""
+    engine = open_engine(bundle=bundle, home=home, write=True)
+    assert engine.archive is not None
+    files, failed = [], 0
+    lengths: dict[Path, float] = {}
+    for path in paths:
+        files += recordings_in(path) if path.is_dir() else [path]
+    if not files:
+        raise AudioError(f"{', '.join(map(str, paths))} holds no recording: put WAV, FLAC, OGG or MP3 files there")
+    for path in dict.fromkeys(files):
+        try:
+            with AudioFile.open(path) as file:
+                lengths[path] = file.seconds
+        except AudioError as error:
+            failed += 1
+            print(f"earmark: {error}", file=sys.stderr)
+    todo = {path: seconds for path, seconds in lengths.items() if not engine.archive.holds(path)}
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    started, done = time.monotonic(), 0.0
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("indexing", total=sum(todo.values()))
+        for path in todo:
+            progress.update(bar, description=path.name)
+            base = done
+            try:
+                done += engine.index(path, progress=partial(_advance, progress, bar, base))
+            except AudioError as error:
+                failed += 1
+                print(f"earmark: {error}", file=sys.stderr)
+    took = time.monotonic() - started
+    speed = f", {done / took:.0f} times real time" if done else ""
+    known = len(lengths) - len(todo)
+    again = f"; {known} were there already" if known else ""
+    print(f"indexed {clock(done)} of sound in {took:.1f} s{speed}{again}")
+    if failed:
+        raise EarmarkError(f"{failed} of {len(files)} recordings were refused; the others are in the archive")
+
+
+def _advance(progress: Progress, bar: TaskID, base: float, seconds: float) -> None:
+    progress.update(bar, completed=base + seconds)
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="What it sounded like, in words.")],
+    home: Home = None,
+    bundle: Bundle = None,
+    top: TopK = 5,
+    as_json: Json = False,
+) -> None:
+    """Find the moments of the archive that sound like the text."""
+    engine = open_engine(bundle=bundle, home=home, phrases=None, write=False)
+    if engine.archive is None:
+        raise EarmarkError("nothing has been heard here yet: run `earmark index PATH` or `earmark listen` first")
+    hits = engine.search(text, k=top)
+    if unknown := engine.bundle.tokenizer.unknown_words(text):
+        print(f"earmark: this model does not know {', '.join(unknown)}; searched without", file=sys.stderr)
+    if others := engine.archive.other_models():
+        print(
+            f"earmark: {others} recordings were heard by another model and cannot be searched with this one: "
+            "index them again",
+            file=sys.stderr,
+        )
+    if not hits:
+        raise EarmarkError("the archive of this model is empty: run `earmark index PATH` or `earmark listen` first")
+    for hit in hits:
+        if as_json:
+            print_json(
+                file=hit.file,
+                start_s=round(hit.start_s, 2),
+                end_s=round(hit.end_s, 2),
+                score=round(hit.score, 4),
+            )
+        else:
+            print(f"{hit.score:.2f}  {clock(hit.start_s)}–{clock(hit.end_s)}  {hit.file}")

@@ -1,0 +1,141 @@
+"""earmark doctor, devices, bundle info, embed: what this device has, and raw embeddings."""
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from edge_runtime.bundle import Bundle as Model
+from edge_runtime.cli.options import Bundle, Home, Json, open_engine, print_json
+from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.home import Home as Store
+from edge_runtime.home import default_home
+from edge_runtime.listener import Listener
+
+__all__ = ["bundle_app", "devices", "doctor", "embed_app"]
+
+bundle_app = typer.Typer(help="The model that this device runs.", no_args_is_help=True)
+embed_app = typer.Typer(help="Embeddings as NumPy files.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("--out", help="The .npy file to write.")]
+
+
+def doctor(home: Home = None, bundle: Bundle = None) -> None:
+    """Check this device: libraries, bundle, speed, microphone, home. Exit code 2 if something essential fails."""
+    print(f"earmark on Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
+    model = Model.open(bundle)
+    figures = ", ".join(f"{name} {value:.6f}" for name, value in model.self_test().items())
+    print(f"bundle      {model.manifest.name} {model.manifest.version}, {model.fingerprint}")
+    print(f"self-test   passed: {figures}")
+    hop_s, took_s = _speed(model)
+    print(
+        f"speed       {1000 * took_s:.1f} ms a window, one each {hop_s:.2f} s: {100 * took_s / hop_s:.1f} % of one core"
+    )
+    try:
+        from edge_runtime.microphone import input_devices
+
+        print(f"microphone  {', '.join(input_devices()) or 'none found: plug one in, or listen to files'}")
+    except AudioError as error:
+        print(f"microphone  {error}")
+    path = home or default_home()
+    try:
+        store = Store.open(path, write=False)
+        print(f"home        {path}{'' if store else ' (not there yet: made at the first use)'}")
+    except EarmarkError as error:
+        print(f"home        {error}")
+        raise
+
+
+def devices(as_json: Json = False) -> None:
+    """List the microphones; use one with `earmark listen mic:NAME`."""
+    from edge_runtime.microphone import input_devices
+
+    names = input_devices()
+    if not names:
+        print("earmark: no microphone found: plug one in", file=sys.stderr)
+    for name in names:
+        if as_json:
+            print_json(name=name)
+        else:
+            print(name)
+
+
+@bundle_app.command("info")
+def info(bundle: Bundle = None, as_json: Json = False) -> None:
+    """What the bundle is: model, precisions and why, licence, measured quality."""
+    model = Model.open(bundle)
+    manifest = model.manifest
+    graphs = {
+        "encoder": manifest.encoder.graph,
+        "head": manifest.head.graph,
+        "text encoder": manifest.text.graph,
+    }
+    if as_json:
+        print_json(
+            name=manifest.name,
+            version=manifest.version,
+            fingerprint=model.fingerprint,
+            licence=manifest.licence,
+            graphs={name: vars(graph) for name, graph in graphs.items()},
+            quality=manifest.quality,
+        )
+        return
+    print(f"{manifest.name} {manifest.version}, fingerprint {model.fingerprint}, in {model.folder}")
+    print(f"window {manifest.window_s:.2f} s, hop {manifest.hop_s:.2f} s, E = {manifest.head.width}")
+    for name, graph in graphs.items():
+        size = (model.folder / graph.file).stat().st_size / 1e6
+        print(f"{name:13} {graph.precision:12} {size:5.1f} MB  {graph.why}")
+    print(f"licence: {manifest.licence}")
+    for notice in manifest.notices:
+        print(f"  {notice}")
+    for name, value in manifest.quality.items():
+        print(f"  {name:32} {value:.2f}")
+
+
+@embed_app.command("audio")
+def embed_audio(
+    file: Annotated[Path, typer.Argument(help="A recording.")],
+    out: Out,
+    home: Home = None,
+    bundle: Bundle = None,
+) -> None:
+    """Write the embeddings of a recording's windows, (W, E) float32."""
+    _write(out, open_engine(bundle=bundle, home=home, write=False).embed_audio(file))
+
+
+@embed_app.command("text")
+def embed_text(
+    text: Annotated[str, typer.Argument(help="A phrase.")], out: Out, home: Home = None, bundle: Bundle = None
+) -> None:
+    """Write a phrase's embedding, (E,) float32."""
+    _write(out, open_engine(bundle=bundle, home=home, write=False).embed_text(text))
+
+
+def _write(out: Path, embedding: np.ndarray) -> None:
+    try:
+        with out.open("wb") as file:
+            np.save(file, embedding)
+    except OSError as error:
+        raise EarmarkError(f"cannot write {out} ({error.strerror}): choose another --out") from error
+    print(f"{out}: {embedding.dtype} {embedding.shape}")
+
+
+def _speed(model: Model, windows: int = 8) -> tuple[float, float]:
+    """The hop in seconds, and the median time of one window: front end, encoder and head."""
+    hop_s = model.manifest.hop_s
+    rng = np.random.default_rng(0)
+    listener = Listener(model)
+    list(
+        listener.push(rng.normal(0, 0.1, int(model.manifest.window_s * model.manifest.mel.rate_hz)).astype(np.float32))
+    )
+    block = rng.normal(0, 0.1, int(hop_s * model.manifest.mel.rate_hz)).astype(np.float32)
+    times = []
+    for _ in range(windows):
+        started = time.perf_counter()
+        list(listener.push(block))
+        times.append(time.perf_counter() - started)
+    return hop_s, float(np.median(times))

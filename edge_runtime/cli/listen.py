@@ -1,0 +1,251 @@
+"""earmark listen, caption, demo: sound in, words out."""
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from edge_runtime.archive import RecordingWriter
+from edge_runtime.audio_file import AudioFile
+from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, TopK, clock, open_engine, print_json
+from edge_runtime.engine import Engine, Heard
+from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.sources import FileSource, Source, sources_of
+
+__all__ = ["caption", "demo", "listen"]
+
+DEMO_SEARCHES = 2
+
+
+def listen(
+    source: Annotated[str, typer.Argument(help="mic, mic:NAME, a file, a folder, or - for PCM on stdin.")] = "mic",
+    top: TopK = 3,
+    phrases: PhraseFile = None,
+    bundle: Bundle = None,
+    home: Home = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=0, help="Stop after so much sound.")] = None,
+    as_json: Json = False,
+    no_archive: Annotated[bool, typer.Option("--no-archive", help="Keep nothing.")] = False,
+    rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
+) -> None:
+    """Say what is heard, as it is heard. Ctrl-C stops."""
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=not no_archive)
+    report = JsonReport() if as_json else PeopleReport(engine)
+    refused: list[AudioError] = []
+    heard_s = lost_s = 0.0
+    with contextlib.suppress(KeyboardInterrupt):
+        for sound in sources_of(source, rate_hz=rate):
+            left = None if seconds is None else seconds - heard_s
+            if left is not None and left <= 0:
+                break
+            session = Session(engine, keep=not no_archive, live_phrases=phrases is None, seconds=left)
+            try:
+                with sound as opened:
+                    for heard in session.run(opened, k=top):
+                        report.window(opened, heard)
+            except AudioError as error:
+                refused.append(error)
+                print(f"earmark: {error}", file=sys.stderr)
+            finally:
+                heard_s += session.heard_s
+                lost_s += session.lost_s
+    report.coverage(heard_s, lost_s)
+    if refused:
+        sys.exit(2)
+
+
+def caption(
+    files: Annotated[list[Path], typer.Argument(help="Recordings.")],
+    phrases: PhraseFile = None,
+    top: TopK = 3,
+    bundle: Bundle = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """The best captions of each recording."""
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=False)
+    failed = 0
+    for path in files:
+        try:
+            with AudioFile.open(path) as file:
+                seconds = file.seconds
+            matches = engine.caption(path, k=top)
+        except AudioError as error:
+            failed += 1
+            print(f"earmark: {error}", file=sys.stderr)
+            continue
+        if as_json:
+            rows = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in matches]
+            print_json(file=str(path), seconds=round(seconds, 3), matches=rows)
+        else:
+            print(f"{path} ({clock(seconds)})")
+            for match in matches:
+                print(f"  {match.score:.2f}  {match.phrase}")
+    if failed:
+        sys.exit(2)
+
+
+def demo(
+    audio: Annotated[
+        Path | None, typer.Argument(help="A recording of your own (default: a synthesised minute).")
+    ] = None,
+    bundle: Bundle = None,
+) -> None:
+    """Hear a minute of field sounds, then search it by text. Keeps nothing."""
+    with tempfile.TemporaryDirectory(prefix="earmark-demo-") as folder:
+        home = Path(folder)
+        engine = Engine.open(bundle, home=home)
+        manifest = engine.bundle.manifest
+        print(f"{manifest.name}: {len(engine.phrases)} phrases, {manifest.window_s:.1f} s windows")
+        path = audio or _write_demo_scene(home / "scene.wav")
+        if audio is None:
+            print("A minute of field sounds, synthesised on this machine. What follows is what the model says to it.\n")
+        report = PeopleReport(engine)
+        session = Session(engine, keep=True, live_phrases=False, seconds=None)
+        started = time.monotonic()
+        best: dict[str, float] = {}
+        with FileSource(path) as source:
+            for heard in session.run(source, k=3):
+                report.window(source, heard)
+                for match in heard.matches:
+                    best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
+        report.coverage(session.heard_s, session.lost_s)
+        took = time.monotonic() - started
+        print(f"heard {clock(session.heard_s)} in {took:.1f} s: {session.heard_s / took:.0f} times real time\n")
+        queries = (
+            ("an emergency vehicle passing by", "bad weather")
+            if audio is None
+            else sorted(best, key=best.__getitem__)[-2:]
+        )
+        for query in queries[:DEMO_SEARCHES]:
+            print(f'search: "{query}"')
+            for hit in engine.search(query, k=2):
+                print(f"  {hit.score:.2f}  {clock(hit.start_s)}–{clock(hit.end_s)}")
+    print(
+        "\nNow your own sounds:\n"
+        "  earmark listen                     the microphone\n"
+        "  earmark caption FILE               what a recording sounds like\n"
+        "  earmark index FOLDER               recordings into the archive, then:\n"
+        '  earmark search "a dog barking"\n'
+        '  earmark phrases add "an axe chopping wood"'
+    )
+
+
+class Session:
+    """One source through the engine, archived unless told otherwise; counts what was heard and what was lost."""
+
+    def __init__(self, engine: Engine, *, keep: bool, live_phrases: bool, seconds: float | None) -> None:
+        self._engine = engine
+        self._keep = keep
+        self._live_phrases = live_phrases
+        self._seconds = seconds
+        self._stopped = False
+        self.heard_s = 0.0
+        self.lost_s = 0.0
+
+    def run(self, source: Source, *, k: int) -> Iterator[Heard]:
+        window = self._engine.bundle.manifest.window
+        seen = self._changes()
+        with self._writer(source) as writer:
+            try:
+                for heard in self._engine.listen(self._blocks(source), rate_hz=source.rate_hz, k=k, early=True):
+                    if writer:
+                        writer.add(heard.window, every=window.archive_hop)
+                    yield heard
+                    if self._live_phrases and self._changes() != seen:
+                        seen = self._changes()
+                        self._engine.refresh_phrases()
+            finally:
+                self.lost_s = source.lost_s
+                if writer:
+                    writer.heard_s, writer.lost_s, writer.complete = (
+                        self.heard_s,
+                        self.lost_s,
+                        not self._stopped,
+                    )
+
+    def _writer(self, source: Source) -> contextlib.AbstractContextManager[RecordingWriter | None]:
+        if not self._keep or self._engine.archive is None:
+            return contextlib.nullcontext()
+        return self._engine.archive.recording(source.name, path=source.path, live=True)
+
+    def _changes(self) -> int:
+        return self._engine.home.changes_elsewhere() if self._engine.home else 0
+
+    def _blocks(self, source: Source) -> Iterator[np.ndarray]:
+        """The source's blocks until it ends, `seconds` are over, or Ctrl-C: the tail is then still heard."""
+        blocks = source.blocks()
+        while True:
+            try:
+                block = next(blocks, None)
+            except KeyboardInterrupt:
+                block = None
+                self._stopped = True
+            if block is None:
+                return
+            if self._seconds is not None:
+                left = round((self._seconds - self.heard_s) * source.rate_hz)
+                self._stopped = left < len(block)
+                block = block[: max(0, left)]
+            self.heard_s += len(block) / source.rate_hz
+            yield block
+            if self._stopped:
+                return
+
+
+class JsonReport:
+    def window(self, source: Source, heard: Heard) -> None:
+        matches = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in heard.matches]
+        name = {"file": source.name} if source.path else {}
+        print_json(
+            type="window",
+            start_s=round(heard.start_s, 2),
+            end_s=round(heard.end_s, 2),
+            matches=matches,
+            **name,
+        )
+
+    def coverage(self, heard_s: float, lost_s: float) -> None:
+        print_json(type="coverage", heard_s=round(heard_s, 3), lost_s=round(lost_s, 3))
+
+
+class PeopleReport:
+    def __init__(self, engine: Engine) -> None:
+        from rich.console import Console
+
+        from edge_runtime.cli.timeline import Timeline
+
+        self._console = Console(highlight=False, markup=False)
+        self._timeline = Timeline(self._console, heard=engine.bundle.manifest.match.heard)
+        self._name = ""
+
+    def window(self, source: Source, heard: Heard) -> None:
+        if source.name != self._name:
+            self._timeline.close()
+            self._name = source.name
+            if source.path:
+                self._console.print(source.name, style="bold")
+        self._timeline.add(heard)
+
+    def coverage(self, heard_s: float, lost_s: float) -> None:
+        self._timeline.close()
+        self._console.print(f"heard {clock(heard_s)}, lost {lost_s:.1f} s")
+
+
+def _write_demo_scene(path: Path) -> Path:
+    import soundfile
+
+    from edge_runtime.scene import demo_scene
+
+    samples, _ = demo_scene()
+    try:
+        soundfile.write(path, samples, 32_000, subtype="PCM_16")
+    except OSError as error:
+        raise EarmarkError(f"cannot write the demo's recording ({error})") from error
+    return path

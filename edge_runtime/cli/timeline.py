@@ -1,0 +1,62 @@
+"""What is heard, for people: one line for each stretch in which the same phrase is on top.
+
+On a terminal the line of the current stretch is rewritten at each window; elsewhere a stretch is printed when it ends.
+"""
+
+from rich.console import Console
+from rich.text import Text
+
+from edge_runtime.cli.options import clock
+from edge_runtime.engine import Heard
+
+__all__ = ["Timeline"]
+
+BAR_CELLS = 12
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+class Timeline:
+    """`heard`: the score from which a phrase counts as heard; below it the line says so."""
+
+    def __init__(self, console: Console, *, heard: float) -> None:
+        self._console = console
+        self._floor = heard
+        self._stretch: list[Heard] = []
+
+    def add(self, heard: Heard) -> None:
+        if self._stretch and self._name(heard) != self._name(self._stretch[0]):
+            self.close()
+        self._stretch.append(heard)
+        if self._console.is_terminal:
+            self._console.print(self._line(), end="\r", overflow="crop", no_wrap=True)
+
+    def close(self) -> None:
+        """End the current stretch."""
+        if self._stretch:
+            self._console.print(self._line(), overflow="crop", no_wrap=True)
+            self._stretch = []
+
+    def _name(self, heard: Heard) -> str:
+        top = heard.matches[0]
+        return top.phrase if top.score >= self._floor else ""
+
+    def _line(self) -> Text:
+        best = max(self._stretch, key=lambda heard: heard.matches[0].score)
+        name = self._name(self._stretch[0])
+        # a window looks back over seconds that other windows own: the newest hop is what it adds
+        start = self._stretch[0].start_s if len(self._stretch) == 1 else self._stretch[0].end_s
+        line = Text(f"{clock(start):>7}–{clock(self._stretch[-1].end_s):<7} ", style="dim")
+        if not name:
+            return line.append("nothing that the vocabulary names", style="dim")
+        line.append(bar(best.matches[0].score), style="cyan")
+        line.append(f" {best.matches[0].score:.2f} ")
+        line.append(name, style="bold")
+        others = [match.phrase for match in best.matches[1:3]]
+        return line.append(f"   {' · '.join(others)}", style="dim")
+
+
+def bar(score: float) -> str:
+    """A score of 0 to 1 as a bar of fixed width."""
+    eighths = round(max(0.0, min(1.0, score)) * BAR_CELLS * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR_CELLS)

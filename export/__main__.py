@@ -1,0 +1,67 @@
+"""Checkpoint -> verified, quantised bundle.
+
+    python -m export runs/train edge_runtime/default_bundle
+
+Writes the bundle beside its place, checks it (parity of PyTorch, fp32 and int8; retrieval on the validation split; the
+runtime's own self-test), and only then moves it there. A gate that fails leaves no bundle, and exit code 1.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from export.bundle import Assembly, export_bundle
+from export.verify import GateError
+
+__all__ = ["main"]
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument(help="The folder that `python -m training train` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder; a bundle that is there is replaced.")],
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "earmark-mn04",
+    version: Annotated[str, typer.Option(help="The bundle's version.")] = "1.0.0",
+    phrases: Annotated[Path, typer.Option(help="Default phrases, one a line.")] = Path(__file__).parent / "phrases.txt",
+    sounds: Annotated[Path, typer.Option(help="The folder with clips.csv.")] = SHARED / "data/sounds",
+    weights: Annotated[Path, typer.Option(help="The encoder's weights.")] = SHARED / "weights/efficientat_mn04_as",
+    features: Annotated[Path, typer.Option(help="Segments of the clips.")] = Path("runs/features"),
+) -> None:
+    """Write the bundle of a checkpoint, or say why there is none."""
+    if bundle.exists() and any(bundle.iterdir()) and not (bundle / "manifest.json").exists():
+        raise ValueError(f"{bundle} holds something that is no bundle: choose an empty or new folder")
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as folder:
+        made = Path(folder) / "bundle"
+        made.mkdir()
+        export_bundle(made, Assembly(checkpoint, name, version, phrases, sounds, weights, features))
+        if bundle.exists():
+            shutil.rmtree(bundle)
+        made.rename(bundle)
+    size = sum(file.stat().st_size for file in bundle.iterdir())
+    print(json.dumps({"bundle": str(bundle), "bytes": size}))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    try:
+        app(arguments, standalone_mode=True)
+    except GateError as error:
+        print(f"export: no bundle was written: {error}", file=sys.stderr)
+        return 1
+    except (FileNotFoundError, ValueError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

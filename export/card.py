@@ -1,0 +1,94 @@
+"""MODEL_CARD.md: what the model is, what it was made from, what it may be used for, how well it does."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edge_runtime.manifest import Manifest
+from training.evaluate import Report, markdown
+from training.sounds import Clip
+
+__all__ = ["LICENCE", "NOTICES", "model_card"]
+
+LICENCE = "non-commercial use only: trained on recordings of which most are CC BY-NC"
+NOTICES = [
+    "Audio encoder: EfficientAT mn04_as, MIT licence, Copyright (c) 2022 Florian Schmid "
+    "(github.com/fschmid56/EfficientAT)",
+    "AudioSet class names: CC BY 4.0, Google",
+    "Recordings: ESC-50 and UrbanSound8K (CC BY-NC 3.0), Kitchen20 (Apache-2.0), donateacry (ODbL 1.0), OpenClonk "
+    "and CC Sounds (CC BY 3.0, CC BY 4.0, CC0), Speech Commands noise (CC BY 4.0), scikit-maad (BSD-3)",
+    "Word vectors: distilled from all-MiniLM-L6-v2 (Apache-2.0)",
+]
+MIT_NOTICE = """Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE."""
+
+
+def model_card(
+    manifest: Manifest, clips: Sequence[Clip], words_source: str, gates: Sequence[str], reports: dict[str, Report]
+) -> str:
+    """The card's text. `reports` by the title of their table; `gates` are the export's own measurements."""
+    heard = Counter(clip.source for clip in clips if clip.split == "train")
+    graphs = {"audio encoder": manifest.encoder.graph, "head": manifest.head.graph, "text encoder": manifest.text.graph}
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        "Hears everyday and field sounds and matches them with free-text captions in one joint space of "
+        f"{manifest.head.width} numbers. Windows of {manifest.window_s:.2f} s.",
+        "",
+        "## Parts",
+        "| graph | precision | why |",
+        "|---|---|---|",
+        *(f"| {name} | {graph.precision} | {graph.why} |" for name, graph in graphs.items()),
+        "",
+        f"Audio: {manifest.head.pooling} pooling, FC, context gate, L2. "
+        f"Text: word vectors ({words_source}), NetRVLAD, FC, "
+        'context gate, L2. Architecture: Lou et al., "Audio-Text Retrieval in Context" (2022), with a smaller encoder.',
+        "",
+        "## Training data",
+        "The audio encoder is as published (AudioSet); only the two towers were trained here, on:",
+        "",
+        "| source | clips |",
+        "|---|---|",
+        *(f"| {source} | {count} |" for source, count in sorted(heard.items())),
+        "",
+        "Texts: the clips' labels in phrasings written for this project, human captions where a clip has them, "
+        "AudioSet class names weighted by the encoder's own tags, and a sentence encoder's similarities between "
+        "captions of "
+        "AudioCaps, Clotho (development), BBC Sound Effects, FoleySet and SoundBible. No text of these corpora is in "
+        "the bundle.",
+        "",
+        "## Licence",
+        f"{manifest.licence[0].upper()}{manifest.licence[1:]}.",
+        "",
+        *(f"- {notice}" for notice in manifest.notices),
+        "",
+        "MIT licence of the audio encoder:",
+        "",
+        "```",
+        MIT_NOTICE,
+        "```",
+        "",
+        "## Measured at export",
+        "```",
+        *gates,
+        "```",
+        "",
+        *(line for title, report in reports.items() for line in [*markdown(report, title), ""]),
+        "Test clips come from the same collections as the training clips (no recording stands in both). Sounds unlike "
+        "these are heard less well; speech is not understood; a score is a cosine, not a probability.",
+    ]
+    return "\n".join(lines) + "\n"

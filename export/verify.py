@@ -1,0 +1,206 @@
+"""The gates of an export: PyTorch against fp32 ONNX against what ships. Beyond a bound there is no bundle.
+
+Bounds, and why:
+- `MAX_FP32_ERROR`: PyTorch and onnxruntime sum in other orders; unit vectors then part by 1e-6, a wrong graph by 1e-1.
+- `MAX_SEGMENT_ERROR`: the same for segments, which are no unit vectors, in their standard deviations.
+- `MIN_INT8_COSINE`: below .98 an embedding's neighbours begin to change places (int8 products reach .999 here).
+- `MAX_DROP`: a point of a retrieval figure on the validation split.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edge_runtime.bundle import Bundle
+from edge_runtime.engine import Engine
+from edge_runtime.graph import OnnxGraph
+from edge_runtime.mel import log_mel
+from edge_runtime.phrases import Phrases
+from edge_runtime.tokenizer import batch_of
+from training.evaluate import Report, evaluate, same_sound
+from training.features import Features, load_samples, windows_of
+from training.mn import MobileNet
+from training.sounds import Clip
+from training.train import Checkpoint
+
+__all__ = ["Fp32", "Gate", "GateError", "Verdict", "cosines", "interleaved_ms", "verify"]
+
+MAX_FP32_ERROR = 1e-4
+MAX_SEGMENT_ERROR = 1e-3
+MIN_INT8_COSINE = 0.98
+MAX_DROP = 1.0
+ENCODER_CLIPS = 24
+GATED = ("labels_t2a_map10", "labels_a2t_r1", "labels_a2t_map10", "captions_t2a_map10", "esc50_top1")
+
+
+class GateError(Exception):
+    """The export parts from its model by more than a stated bound."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One measured figure beside its bound."""
+
+    name: str
+    found: float
+    bound: float
+    at_most: bool = True
+
+    @property
+    def passed(self) -> bool:
+        return self.found <= self.bound if self.at_most else self.found >= self.bound
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.name}: {self.found:.6f} ({sign} {self.bound})"
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row-wise cosines of (N, E) and (N, E)."""
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+class Fp32:
+    """The unquantised graphs of an export, as the reference that the shipped ones are held against."""
+
+    def __init__(self, encoder: Path, head: Path, text: Path, checkpoint: Checkpoint, bands: int) -> None:
+        width, joint = checkpoint.model.config.segment_width, checkpoint.model.config.joint_width
+        self._tokenizer = checkpoint.tokenizer
+        self.encoder = OnnxGraph(encoder, inputs={"log_mel": (1, bands, None)}, outputs={"segments": (None, width)})
+        self.head = OnnxGraph(head, inputs={"segments": (None, width)}, outputs={"embedding": (joint,)})
+        self._text = OnnxGraph(text, inputs={"token_ids": (None, None)}, outputs={"embedding": (None, joint)})
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        return np.concatenate([self._text(token_ids=batch_of([self._tokenizer.encode(text)])) for text in texts])
+
+    def embed_windows(self, features: Features) -> np.ndarray:
+        return np.stack([self.head(segments=rows) for rows in _segments(features)])
+
+    def report(self, clips: Sequence[Clip], features: Features, split: str) -> Report:
+        rows = [i for i, clip in enumerate(clips) if clip.split == split]
+        part = features.of_clips(rows)
+        table = self.embed_windows(part)
+        return evaluate([clips[i] for i in rows], [table[part.clip == i] for i in rows], self.embed_text)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All gates as measured, the reports by the title of their table, and the score from which a phrase is heard."""
+
+    gates: list[Gate]
+    reports: dict[str, Report]
+    heard: float
+
+
+def verify(
+    shipped: Bundle,
+    fp32: Fp32,
+    checkpoint: Checkpoint,
+    net: MobileNet,
+    clips: Sequence[Clip],
+    features: Features,
+    phrases: Sequence[str],
+) -> Verdict:
+    """Measure every gate on the validation split, and the test split for the card. Raises GateError."""
+    rows = [i for i, clip in enumerate(clips) if clip.split == "val"]
+    part = features.of_clips(rows)
+    shipped_head = np.stack([shipped.embed_segments(each) for each in _segments(part)])
+    torch_text = np.concatenate([checkpoint.embed_text([phrase]) for phrase in phrases])
+    gates = [
+        *_encoder_gates(net, fp32, shipped, [clips[i] for i in rows]),
+        *_compare_embeddings("head", checkpoint.embed_windows(part), fp32.embed_windows(part), shipped_head),
+        *_compare_embeddings("text encoder", torch_text, fp32.embed_text(phrases), shipped.embed_text(phrases)),
+    ]
+    engine = Engine(shipped, Phrases.of(shipped, phrases), None)
+    val = [clips[i] for i in rows]
+    heard = [engine.embed_audio(clip.path) for clip in val]
+    gates += _compare_reports(fp32.report(clips, features, "val"), evaluate(val, heard, shipped.embed_text))
+    for gate in gates:
+        print(gate)
+    if failed := [gate for gate in gates if not gate.passed]:
+        raise GateError("; ".join(map(str, failed)))
+
+    labels = sorted({clip.label for clip in val})
+    scores = np.stack([(shipped.embed_text(labels) @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
+    relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in val]]
+    test = [clip for clip in clips if clip.split == "test"]
+    reports = {
+        "Test split, as shipped": evaluate(test, [engine.embed_audio(clip.path) for clip in test], shipped.embed_text),
+        "Test split, fp32": fp32.report(clips, features, "test"),
+    }
+    return Verdict(gates, reports, _heard_threshold(scores, relevant))
+
+
+def _segments(features: Features) -> list[np.ndarray]:
+    """Each window's own segments (S, D) float32."""
+    return [x[:n].astype(np.float32) for x, n in zip(features.segments, features.lengths, strict=True)]
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max())
+
+
+def _encoder_gates(net: MobileNet, fp32: Fp32, shipped: Bundle, clips: Sequence[Clip]) -> list[Gate]:
+    spec, tables = shipped.manifest.mel, shipped.tables
+    apart, lowest = 0.0, 1.0
+    for clip in clips[:: max(1, len(clips) // ENCODER_CLIPS)][:ENCODER_CLIPS]:
+        frames = log_mel(spec, tables, load_samples(clip.path, spec.rate_hz))
+        window, count = windows_of(frames, shipped.silence)[0]
+        with torch.inference_mode():
+            eager = net.segments(torch.from_numpy(window.T.copy())[None])[0, :count].numpy()
+        exact = fp32.encoder(log_mel=np.ascontiguousarray(window.T)[None])[:count]
+        encoder = shipped.encoder()
+        encoder.push(frames[: len(window)])
+        encoder.flush()
+        apart = max(apart, _apart(eager, exact) / float(eager.std()))
+        lowest = min(lowest, float(cosines(exact, encoder.segments(0, count)).min()))
+    return [
+        Gate("encoder: largest difference of PyTorch and fp32 ONNX, in standard deviations", apart, MAX_SEGMENT_ERROR),
+        Gate("encoder: lowest segment cosine of fp32 and shipped", lowest, MIN_INT8_COSINE, False),
+    ]
+
+
+def _compare_embeddings(what: str, torch_out: np.ndarray, fp32: np.ndarray, shipped: np.ndarray) -> list[Gate]:
+    """Embeddings (N, E) of the same inputs by the three forms."""
+    return [
+        Gate(f"{what}: largest difference of PyTorch and fp32 ONNX", _apart(torch_out, fp32), MAX_FP32_ERROR),
+        Gate(f"{what}: lowest cosine of fp32 and shipped", float(cosines(fp32, shipped).min()), MIN_INT8_COSINE, False),
+    ]
+
+
+def _compare_reports(fp32: Report, shipped: Report) -> list[Gate]:
+    """Retrieval of the shipped form may not fall more than a point below fp32's."""
+    before, after = fp32.figures(), shipped.figures()
+    return [
+        Gate(f"validation {name}: {before[name]:.2f} -> {after[name]:.2f}, drop", before[name] - after[name], MAX_DROP)
+        for name in GATED
+        if name in before
+    ]
+
+
+def _heard_threshold(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """The cosine at which as many right labels stay below as best wrong ones stay above (equal error).
+
+    scores (L, N): labels against clips; relevant (L, N) bool.
+    """
+    right = np.where(relevant, scores, -1).max(axis=0)
+    wrong = np.where(relevant, -1, scores).max(axis=0)
+    candidates = np.sort(np.concatenate((right, wrong)))
+    missed = np.searchsorted(np.sort(right), candidates) / len(right)
+    false = 1 - np.searchsorted(np.sort(wrong), candidates) / len(wrong)
+    return float(candidates[np.abs(missed - false).argmin()])
+
+
+def interleaved_ms(forms: Sequence[Callable[[], object]], *, repeats: int = 40) -> list[float]:
+    """Median milliseconds of each form, run in turn, so that a noisy neighbour disturbs all alike."""
+    times: list[list[float]] = [[] for _ in forms]
+    for _ in range(repeats):
+        for kept, form in zip(times, forms, strict=True):
+            started = time.perf_counter()
+            form()
+            kept.append(1000 * (time.perf_counter() - started))
+    return [float(np.median(kept)) for kept in times]

@@ -1,0 +1,201 @@
+"""The training side's command line: `python -m training COMMAND --help`.
+
+python -m training words                    # vocabulary and word vectors         -> runs/words.npz
+python -m training captions                 # what the text tower is distilled from -> runs/captions.npz
+python -m training features                 # the frozen encoder's segments       -> runs/features/
+python -m training train                    # the dual encoder                    -> runs/train/
+python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
+"""
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from training.sounds import read_clips
+
+__all__ = ["app"]
+
+SHARED = Path(__file__).parents[2] / "shared"
+RUNS = Path("runs")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Sounds = Annotated[Path, typer.Option(help="The folder with clips.csv.")]
+Texts = Annotated[Path, typer.Option(help="The folder with the caption corpora.")]
+Weights = Annotated[Path, typer.Option(help="The folder with the encoder's published weights.")]
+
+
+@app.command()
+def words(
+    source: Annotated[str, typer.Option(help="minilm, word2vec, or a word2vec-format file.")] = "minilm",
+    size: Annotated[int, typer.Option(help="Words to keep, the most frequent first.")] = 14_000,
+    texts: Texts = SHARED / "data/text",
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    out: Path = RUNS / "words.npz",
+) -> None:
+    """Choose the vocabulary and give each word its 300 numbers."""
+    from edge_runtime.tokenizer import words_of
+    from training import words as vectors
+    from training.corpora import corpus_texts, vocabulary
+    from training.features import class_names
+    from training.phrasings import TEMPLATES, phrasings_of
+
+    clips = read_clips(sounds)
+    own = [text for clip in clips for text in (*phrasings_of(clip.label), *clip.captions)]
+    own += [*TEMPLATES, *class_names(weights), *phrase_lines()]
+    chosen = vocabulary(corpus_texts(texts), own, size=size, more=vectors.common_words() if source == "minilm" else ())
+    if source == "minilm":
+        found = vectors.distilled_vectors(chosen)
+    elif source == "word2vec":
+        found = vectors.trained_vectors([words_of(text) for text in corpus_texts(texts)])
+    else:
+        found = vectors.load_word2vec_format(Path(source), chosen)
+    found.save(out)
+    print(f"{out}: {len(found.words)} words, {found.source}")
+
+
+@app.command()
+def captions(
+    texts: Texts = SHARED / "data/text",
+    size: Annotated[int, typer.Option(help="Captions to keep, drawn at random.")] = 20_000,
+    seed: int = 0,
+    out: Path = RUNS / "captions.npz",
+) -> None:
+    """Embed captions with a sentence encoder: the text tower learns which of them are alike."""
+    from training.corpora import corpus_texts
+    from training.words import sentence_embeddings
+
+    pool = sorted({text.strip() for text in corpus_texts(texts) if 2 <= len(text.split()) <= 30})
+    rng = np.random.default_rng(seed)
+    chosen = [pool[i] for i in rng.choice(len(pool), size=min(size, len(pool)), replace=False)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(out, texts=np.array(chosen), embeddings=sentence_embeddings(chosen).astype(np.float16))
+    print(f"{out}: {len(chosen)} of {len(pool)} captions")
+
+
+@app.command()
+def features(
+    copies: Annotated[int, typer.Option(help="Roughened copies beside the clean one.")] = 3,
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    out: Path = RUNS / "features",
+) -> None:
+    """Run the frozen encoder over every clip. Resumable: copies that are there stay."""
+    from training.features import extract
+    from training.mel_tables import efficientat_mel
+    from training.mn import load_mn04
+
+    spec, tables = efficientat_mel()
+    for path in extract(read_clips(sounds), load_mn04(weights), spec, tables, out=out, copies=copies):
+        print(path)
+
+
+def _train_options() -> Any:
+    """Flags out of the fields of TrainConfig: `--epochs 40 --loss margin`."""
+    from training.train import TrainConfig
+
+    return {field.name: field.default for field in fields(TrainConfig)}
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    out: Path = RUNS / "train",
+    vectors: Path = RUNS / "words.npz",
+    features: Path = RUNS / "features",
+    captions: Path = RUNS / "captions.npz",
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    resume: Annotated[bool, typer.Option(help="Go on from last.pt.")] = False,
+) -> None:
+    """Train the dual encoder. Every field of TrainConfig is a flag: --epochs, --loss, --seed, --device, …"""
+    from training.features import class_names, load
+    from training.train import CaptionTeacher, TrainConfig
+    from training.train import train as run
+    from training.words import WordVectors
+
+    config = TrainConfig(**_parsed(context.args, _train_options()))
+    found = sorted(features.glob("*-*.npz"))
+    if not found:
+        raise SystemExit(f"{features} holds no features: run `python -m training features` first")
+    teacher = None
+    if captions.exists():
+        with np.load(captions, allow_pickle=False) as file:
+            teacher = CaptionTeacher(file["texts"].tolist(), file["embeddings"])
+    checkpoint = run(
+        read_clips(sounds),
+        load(found),
+        WordVectors.load(vectors),
+        config,
+        out,
+        class_names=class_names(weights),
+        teacher=teacher,
+        resume=resume,
+    )
+    print(json.dumps(checkpoint.validation))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint's folder, or a bundle's.")],
+    split: str = "test",
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Path = RUNS / "features",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line alone.")] = False,
+) -> None:
+    """Retrieval figures of one split, both directions: names, labels, captions."""
+    from training.evaluate import bundle_embedder, markdown
+    from training.evaluate import evaluate as score
+    from training.features import load
+    from training.train import Checkpoint
+
+    clips = read_clips(sounds)
+    if (model / "manifest.json").exists():
+        from rich.progress import track
+
+        embed_audio, embed_text = bundle_embedder(model)
+        chosen = [clip for clip in clips if clip.split == split]
+        listened = track(chosen, "listening", disable=not sys.stderr.isatty())
+        report = score(chosen, [embed_audio(clip.path) for clip in listened], embed_text)
+    else:
+        clean = load(sorted(features.glob("*-0.npz")))[0]
+        report = Checkpoint.load(model).evaluate(clips, clean, split)
+    if as_json:
+        print(json.dumps({"model": str(model), "split": split, **report.figures()}))
+    else:
+        print("\n".join(markdown(report, f"{model}, {split} split")))
+
+
+def phrase_lines() -> list[str]:
+    """The default vocabulary that a bundle ships."""
+    from edge_runtime.phrases import read_phrase_file
+
+    return read_phrase_file(Path(__file__).parents[1] / "export" / "phrases.txt")
+
+
+def _parsed(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
+    """['--epochs', '4'] -> {'epochs': 4}, typed as the defaults are."""
+    chosen: dict[str, Any] = {}
+    for flag, value in zip(arguments[::2], [*arguments[1::2], None][: (len(arguments) + 1) // 2], strict=True):
+        name = flag.removeprefix("--").replace("-", "_")
+        if name not in defaults or value is None:
+            raise typer.BadParameter(f"{flag} {value or ''}: settings are {', '.join(defaults)}")
+        try:
+            chosen[name] = type(defaults[name])(value)
+        except ValueError:
+            raise typer.BadParameter(f"{flag} {value}: expected {type(defaults[name]).__name__}") from None
+    return chosen
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (FileNotFoundError, ValueError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        sys.exit(2)

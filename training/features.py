@@ -1,0 +1,155 @@
+"""Segments of every clip, computed once and kept: the frozen encoder's output, clean and roughened.
+
+    python -m training features --out runs/features --copies 4
+
+Each clip is cut as the runtime cuts a recording (windows of 32 segments, half overlapping, short clips padded with
+silence), through the runtime's own front end, so that what is trained on is what a device computes. Extraction is
+resumable: a copy that is there is not computed again.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edge_runtime.audio_file import AudioFile
+from edge_runtime.mel import MelSpec, MelTables, log_mel
+from edge_runtime.resample import Resampler
+from training.augment import roughened
+from training.mn import MobileNet
+from training.sounds import Clip
+
+__all__ = [
+    "MIN_FRAMES",
+    "WINDOW_SEGMENTS",
+    "Features",
+    "class_names",
+    "extract",
+    "load",
+    "load_samples",
+    "windows_of",
+]
+
+WINDOW_SEGMENTS = 32
+SEGMENT_FRAMES = 32
+HOP_SEGMENTS = 16
+MIN_FRAMES = 192
+"""1.92 s: shorter clips are padded with silence to this, and only their own segments are kept."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """`segments (N, 32, D)` float16 padded with 0, `lengths (N,)`, `clip (N,)` the clip's row, `tags (N, 527)` the
+    teacher's probabilities as float16. One row a window."""
+
+    segments: np.ndarray
+    lengths: np.ndarray
+    clip: np.ndarray
+    tags: np.ndarray
+
+    def of_clips(self, rows: Iterable[int]) -> "Features":
+        keep = np.isin(self.clip, list(rows))
+        return Features(self.segments[keep], self.lengths[keep], self.clip[keep], self.tags[keep])
+
+    @staticmethod
+    def joined(parts: Sequence["Features"]) -> "Features":
+        names = ("segments", "lengths", "clip", "tags")
+        return Features(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def load_samples(path: Path, rate_hz: int) -> np.ndarray:
+    """A whole recording at `rate_hz`, float32 mono (n,)."""
+    with AudioFile.open(path) as file:
+        resampler = Resampler(file.rate_hz, rate_hz)
+        return np.concatenate([*map(resampler.push, file.blocks()), resampler.flush()])
+
+
+def windows_of(frames: np.ndarray, silence: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Frames (T, M) of a clip -> its windows as the listener cuts them: (frames padded to MIN_FRAMES, segments)."""
+    segments = -(-len(frames) // SEGMENT_FRAMES)
+    ends = list(range(WINDOW_SEGMENTS, segments + 1, HOP_SEGMENTS))
+    if not ends or ends[-1] < segments:
+        ends.append(segments)
+    windows = []
+    for end in ends:
+        first = max(0, end - WINDOW_SEGMENTS)
+        part = frames[first * SEGMENT_FRAMES : end * SEGMENT_FRAMES]
+        if len(part) < MIN_FRAMES:
+            part = np.concatenate((part, np.tile(silence, (MIN_FRAMES - len(part), 1))))
+        windows.append((part, end - first))
+    return windows
+
+
+def extract(
+    clips: Sequence[Clip],
+    net: MobileNet,
+    spec: MelSpec,
+    tables: MelTables,
+    *,
+    out: Path,
+    copies: int,
+    workers: int = 2,
+) -> list[Path]:
+    """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way."""
+    from rich.progress import Progress
+
+    out.mkdir(parents=True, exist_ok=True)
+    weights = hashlib.sha256(b"".join(t.numpy().tobytes() for t in net.state_dict().values())).hexdigest()[:12]
+    paths = [out / f"{weights}-{copy}.npz" for copy in range(copies + 1)]
+    with Progress() as progress, ThreadPoolExecutor(workers) as pool:
+        for copy, path in enumerate(paths):
+            if path.exists():
+                continue
+            task = progress.add_task(f"copy {copy} of {copies}", total=len(clips))
+            rows = []
+            jobs = (pool.submit(_features_of, clip, i, copy, net, spec, tables) for i, clip in enumerate(clips))
+            for job in list(jobs):
+                rows += job.result()
+                progress.advance(task)
+            part = path.with_suffix(".part.npz")
+            _save(part, rows)
+            part.rename(path)
+    return paths
+
+
+def class_names(weights_dir: Path) -> list[str]:
+    """The 527 AudioSet class names in the order of the teacher's logits."""
+    with (weights_dir / "audioset_class_labels.csv").open(encoding="utf-8", newline="") as file:
+        return [row["display_name"] for row in csv.DictReader(file)]
+
+
+def load(paths: Sequence[Path]) -> list[Features]:
+    return [Features(**np.load(path, allow_pickle=False)) for path in paths]
+
+
+@torch.inference_mode()
+def _features_of(
+    clip: Clip, row: int, copy: int, net: MobileNet, spec: MelSpec, tables: MelTables
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    samples = load_samples(clip.path, spec.rate_hz)
+    if copy:
+        samples = roughened(samples, np.random.default_rng([copy, row]))
+    rows = []
+    for frames, count in windows_of(log_mel(spec, tables, samples), tables.silence(spec)):
+        segments = net.segments(torch.from_numpy(frames.T.copy())[None])[:, :count]  # (1, S, D)
+        rows.append((segments[0].numpy(), net.classify(segments)[0].sigmoid().numpy(), row))
+    return rows
+
+
+def _save(path: Path, rows: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
+    width = rows[0][0].shape[1]
+    segments = np.zeros((len(rows), WINDOW_SEGMENTS, width), np.float16)
+    for into, (found, _, _) in zip(segments, rows, strict=True):
+        into[: len(found)] = found
+    np.savez(
+        path,
+        segments=segments,
+        lengths=np.array([len(found) for found, _, _ in rows], np.int64),
+        clip=np.array([row for _, _, row in rows], np.int64),
+        tags=np.stack([tags for _, tags, _ in rows]).astype(np.float16),
+    )

@@ -1,0 +1,59 @@
+"""The shared sounds: 4,421 labelled recordings (../shared/data/sounds), read where they stand.
+
+clips = read_clips(Path("../shared/data/sounds"))
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SPLITS", "Clip", "read_clips"]
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("file", "split", "label", "captions", "recording", "source", "seconds", "licence", "rms_dbfs")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording: where it is, what it is called, and the captions that people wrote for its parent recording."""
+
+    path: Path
+    split: str
+    label: str
+    captions: tuple[str, ...]
+    recording: str
+    source: str
+    licence: str
+    rms_dbfs: float
+
+
+def read_clips(root: Path) -> list[Clip]:
+    """All clips of clips.csv. Raises FileNotFoundError or ValueError that names what is missing."""
+    table = root / "clips.csv"
+    if not table.is_file():
+        raise FileNotFoundError(f"the shared sounds are not at {root} (no clips.csv): give their folder with --sounds")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        absent = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        if absent:
+            raise ValueError(f"{table} lacks the columns {absent}")
+        clips = [
+            Clip(
+                path=root / row["file"],
+                split=row["split"],
+                label=row["label"],
+                captions=tuple(text.strip() for text in row["captions"].split(" | ") if text.strip()),
+                recording=row["recording"] or row["file"],
+                source=row["source"],
+                licence=row["licence"],
+                rms_dbfs=float(row["rms_dbfs"]),
+            )
+            for row in rows
+        ]
+    wrong = sorted({clip.split for clip in clips} - set(SPLITS))
+    if wrong:
+        raise ValueError(f"{table} has the splits {wrong}, expected {SPLITS}")
+    missing = [clip.path for clip in clips if not clip.path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{len(missing)} clips of {table} are missing, the first is {missing[0]}")
+    return clips
