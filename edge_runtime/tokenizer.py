@@ -79,6 +79,13 @@ class Tokenizer:
             )
         return np.array(ids, np.int64)
 
+    def reads(self, text: str) -> bool:
+        """Whether `encode` takes this text."""
+        try:
+            return len(self.encode(text)) > 0
+        except PhraseError:
+            return False
+
     def unknown_words(self, text: str) -> list[str]:
         """Words of `text` that the model will not see, in order."""
         return [word for word in words_of(text) if not self._find(word)]

@@ -83,7 +83,7 @@ class FoldedText(nn.Module):
             self.register_buffer("table", words)
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        x = F.embedding(token_ids, self.table) if not self.int8_words else self.table[token_ids].float()
+        x = self.table[token_ids].float()  # (B, L, 300)
         if self.int8_words:
             x = x * self.table_scale[token_ids]
         return self.tower(x, (token_ids != PADDING).float()[:, :, None])

@@ -24,6 +24,7 @@ from edge_runtime.tokenizer import batch_of
 from training.evaluate import Report, evaluate, same_sound
 from training.features import Features, load_samples, windows_of
 from training.mn import MobileNet
+from training.phrasings import tidy_label
 from training.sounds import Clip
 from training.train import Checkpoint
 
@@ -125,7 +126,8 @@ def verify(
         raise GateError("; ".join(map(str, failed)))
 
     labels = sorted({clip.label for clip in val})
-    scores = np.stack([(shipped.embed_text(labels) @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
+    names = shipped.embed_text([tidy_label(label) for label in labels])
+    scores = np.stack([(names @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
     relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in val]]
     test = [clip for clip in clips if clip.split == "test"]
     reports = {

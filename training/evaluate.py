@@ -5,7 +5,7 @@
 
 Three tasks, each with its pool size (../shared/data/README.md says how relevance is meant):
 - *names*: which of a source's class names fits a clip (audio -> text R@1), the usual zero-shot figure;
-- *labels*: all labels of the split against all clips of it, both directions; any clip of the query's label is right;
+- *labels*: all labels (as `tidy_label` spells them) of the split against all clips of it, both directions; any clip of the query's label is right;
 - *captions*: human captions against the captioned clips of the split, both directions; only clips of the caption's own
   recording are right.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from training.metrics import Ranking, ranking
-from training.phrasings import SAME_SOUND
+from training.phrasings import SAME_SOUND, tidy_label
 from training.sounds import Clip
 
 __all__ = ["NAMED_SOURCES", "Report", "bundle_embedder", "evaluate", "markdown", "same_sound", "selection_score"]
@@ -73,11 +73,11 @@ def evaluate(
         rows = np.array([i for i, clip in enumerate(clips) if clip.source in sources], int)
         if len(rows):
             own = sorted({label_of[i] for i in rows})
-            guess = np.array(own)[scores(own)[:, rows].argmax(axis=0)]
+            guess = np.array(own)[scores([tidy_label(label) for label in own])[:, rows].argmax(axis=0)]
             names[name] = 100 * float((guess == label_of[rows]).mean())
             names_clips[name] = len(rows)
     relevant = same_sound(labels)[:, [labels.index(label) for label in label_of]]
-    by_label = scores(labels)
+    by_label = scores([tidy_label(label) for label in labels])
 
     captioned = [i for i, clip in enumerate(clips) if clip.captions]
     # several clips may share a recording, and with it its captions: each caption is asked once

@@ -69,6 +69,11 @@ class CaptionTeacher:
     texts: list[str]
     embeddings: np.ndarray
 
+    def readable(self, tokenizer: Tokenizer) -> "CaptionTeacher":
+        """Those that the vocabulary can read at all: tags such as `openwindowsounds` have no known word."""
+        keep = [row for row, text in enumerate(self.texts) if tokenizer.reads(text)]
+        return CaptionTeacher([self.texts[row] for row in keep], self.embeddings[keep])
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -201,6 +206,7 @@ def train(
     model = DualEncoder(retrieval, torch.from_numpy(padded))
     _set_statistics(model, clips, copies)
     model.to(device)
+    teacher = teacher.readable(tokenizer) if teacher else None
     sampler = Sampler(clips, copies, tokenizer, config.batch)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = config.epochs * len(sampler)

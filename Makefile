@@ -1,0 +1,60 @@
+# make demo    hear a synthesised minute of field sounds, then search it by text (AUDIO=path: your own recording)
+# make test    lint, types, tests: everything that CI checks
+# make setup   the complete development environment in .venv
+# make bundle  train and export the default bundle again (needs ../shared; about half an hour on two cores)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.PHONY: demo test setup lint bundle clean
+
+demo: $(VENV)/.slim
+	@$(BIN)/earmark demo $(if $(AUDIO),"$(AUDIO)")
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/.dev $(VENV)/.distill
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bundle: setup
+	$(BIN)/python -m training words
+	$(BIN)/python -m training captions
+	$(BIN)/python -m training features
+	$(BIN)/python -m training train
+	$(BIN)/python -m export runs/train edge_runtime/default_bundle
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: sudo apt install python3-venv"; exit 2; }
+
+# hnswlib has no wheel for every board: it is compiled where pip finds none
+compiler:
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || \
+	  { echo "A C++ compiler is needed for hnswlib: sudo apt install g++"; exit 2; }
+	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || \
+	  { echo "Python's headers are needed for hnswlib: sudo apt install python3-dev"; exit 2; }
+.PHONY: compiler
+
+$(VENV)/.slim: pyproject.toml | compiler $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | compiler $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[train,export,dev]'
+	@touch $@ $(VENV)/.slim
+
+$(VENV)/.distill: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[distill]'
+	@touch $@
