@@ -23,8 +23,10 @@ from benchmarks.arm64.boards import System
 __all__ = ["CommandFailed", "Root", "run_to_end"]
 
 QEMU = "qemu-aarch64-static"
+DIES_WITH_US = ("setpriv", "--pdeathsig")
+"""With a signal: the kernel sends it when the process that started this one is gone, killed ones included."""
 RUN_S = 240
-"""A step that takes longer hangs: the slowest takes a tenth of this on two cores."""
+"""A step that takes longer hangs: the slowest takes a fifth of this on two cores with others at work."""
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "cc1", "cc1plus", "as", "ld", "make")
 
 
@@ -78,7 +80,7 @@ class Root:
     def run(self, command: Sequence[str], *, cpu: str = "cortex-a76", timeout_s: float = RUN_S) -> str:
         """Run an arm64 program of the root on `cpu` and return its standard output. Raises CommandFailed."""
         user = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
-        prefix = [*user, "setpriv", "--pdeathsig", "KILL", "chroot", str(self.folder), f"/usr/bin/{QEMU}"]
+        prefix = [*user, *DIES_WITH_US, "KILL", "chroot", str(self.folder), f"/usr/bin/{QEMU}"]
         environment = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "HOME": "/root", "LC_ALL": "C.UTF-8", "QEMU_CPU": cpu}
         return run_to_end([*prefix, *command], environment=environment, timeout_s=timeout_s)
 
@@ -128,7 +130,7 @@ def scratch(cache: Path) -> Iterator[Path]:
 
 def _bootstrap(system: System, home: Path, temporary: Path) -> None:
     image = temporary / "root.tar"
-    command = ["mmdebstrap", "--variant=extract", "--architectures=arm64"]
+    command = [*DIES_WITH_US, "TERM", "mmdebstrap", "--variant=extract", "--architectures=arm64"]
     command += [f"--include={','.join(system.packages)}", system.suite, str(image)]
     temporary.chmod(0o755)  # its helpers run as another user
     run_to_end(command, environment=os.environ | {"TMPDIR": str(temporary)})

@@ -121,6 +121,7 @@ def resolve(
     specifiers: dict[str, SpecifierSet] = {}
     chosen: dict[str, Wheel] = {}
     missing: dict[str, str] = {}
+    followed: set[tuple[Wheel, str]] = set()
     queue = [(requirement, "", "earmark") for requirement in wanted]
     while queue:
         requirement, extra, asker = queue.pop(0)
@@ -131,17 +132,16 @@ def resolve(
         pin = (pins or {}).get(name)
         if pin and pin in specifiers[name]:
             specifiers[name] &= SpecifierSet(f"=={pin}")
-        if name in chosen and chosen[name].version in specifiers[name]:
-            fresh = chosen[name]
-        else:
-            fresh = _best(name, specifiers[name], wheels, system)
-            if fresh is None:
+        if name not in chosen or chosen[name].version not in specifiers[name]:
+            best = _best(name, specifiers[name], wheels, system)
+            if best is None:
                 missing[f"{name}{specifiers[name]}"] = asker
                 continue
-        if chosen.get(name) is not fresh or requirement.extras:
-            chosen[name] = fresh
-            for extra_asked in ("", *requirement.extras):
-                queue += [(child, extra_asked, name) for child in fresh.requirements]
+            chosen[name] = best
+        for extra_asked in ("", *requirement.extras):
+            if (chosen[name], extra_asked) not in followed:
+                followed.add((chosen[name], extra_asked))
+                queue += [(child, extra_asked, name) for child in chosen[name].requirements]
     return Plan(chosen, missing)
 
 
