@@ -37,9 +37,10 @@ class System:
     @property
     def packages(self) -> list[str]:
         """What the emulated board gets from Debian. libpython's headers are for the cross-compiler and are moved out;
-        libc-bin has ldconfig, by which sounddevice finds PortAudio; pip comes as a wheel."""
+        libc-bin has ldconfig, by which sounddevice finds PortAudio; pip comes as a wheel, and the newer one reads the
+        certificates even offline."""
         python = f"python{self.python_version}"
-        libraries = ["libstdc++6", "libgomp1", "libportaudio2", "libc-bin", "python3-pip-whl"]
+        libraries = ["libstdc++6", "libgomp1", "libportaudio2", "libc-bin", "python3-pip-whl", "ca-certificates"]
         return [python, f"{python}-venv", f"lib{python}-dev", *libraries]
 
 

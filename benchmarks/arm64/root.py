@@ -143,6 +143,11 @@ def _bootstrap(system: System, home: Path, temporary: Path) -> None:
     for name in ("bin", "sbin", "lib"):  # a booted Debian has these links to /usr; before trixie, some are folders
         if not (home / "root" / name).exists():
             (home / "root" / name).symlink_to(f"usr/{name}")
+    # as the package's own script does, which is not run here
+    certificates = sorted((home / "root/usr/share/ca-certificates").glob("mozilla/*.crt"))
+    bundle = home / "root/etc/ssl/certs/ca-certificates.crt"
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    bundle.write_bytes(b"".join(path.read_bytes() for path in certificates))
     null = home / "root/dev/null"
     try:
         os.mknod(null, 0o666 | 0o020000, os.makedev(1, 3))
