@@ -14,7 +14,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -29,6 +29,9 @@ from edge_runtime.listener import Window
 __all__ = ["Archive", "Hit", "RecordingWriter"]
 
 MAGIC = b"EARMARK1"
+Moment = tuple[float, int, float, float]
+"""Score, recording, start and end in seconds."""
+
 CHUNK_ROWS = 8192
 """Records searched at a time: 4 MB of int8 at E = 512, in cache and far from the memory of a small board."""
 
@@ -152,35 +155,24 @@ class Archive:
         )
         recordings = {number: (name, started_at) for number, name, started_at in rows}
         known = np.array(sorted(recordings), np.uint32)
-        found: list[tuple[float, int, float, float]] = []
+        found: list[Moment] = []
         for records in self._days():
             for start in range(0, len(records), CHUNK_ROWS):
                 part = records[start : start + CHUNK_ROWS]
                 scores = (part["embedding"].astype(np.float32) @ query) * part["scale"]
                 scores[~np.isin(part["recording"], known)] = -np.inf
                 best = _best_of_each_moment(part, scores)
-                keep = best[np.argsort(-scores[best], kind="stable")[:k]]
-                found += [
-                    (
-                        float(scores[i]),
-                        int(part["recording"][i]),
-                        float(part["start_s"][i]),
-                        float(part["end_s"][i]),
-                    )
-                    for i in keep
-                    if np.isfinite(scores[i])
-                ]
-        hits: list[Hit] = []
-        taken: dict[int, list[tuple[float, float]]] = {}
-        for score, recording, start_s, end_s in sorted(found, key=lambda row: -row[0]):
-            spans = taken.setdefault(recording, [])
-            if any(start_s < end and begin < end_s for begin, end in spans):
-                continue
-            spans.append((start_s, end_s))
+                best = best[np.isfinite(scores[best])]
+                ranked = best[np.argsort(-scores[best], kind="stable")]
+                rows = (
+                    (float(scores[i]), int(part["recording"][i]), float(part["start_s"][i]), float(part["end_s"][i]))
+                    for i in ranked
+                )
+                found += _apart(rows, k)
+        hits = []
+        for score, recording, start_s, end_s in _apart(sorted(found, key=lambda row: -row[0]), k):
             name, started_at = recordings[recording]
             hits.append(Hit(name, start_s, end_s, score, started_at))
-            if len(hits) == k:
-                break
         return hits
 
     def _days(self) -> Iterator[np.ndarray]:
@@ -255,9 +247,26 @@ class RecordingWriter:
 def _name_of(path: Path) -> str:
     """The name by which the archive knows a file."""
     name = str(path.absolute())
-    if not name.isprintable():
-        raise AudioError(f"{name!a} has a name that the archive cannot keep (it is not UTF-8): rename the file")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise AudioError(f"{name!a} has a name that the archive cannot keep (not UTF-8): rename the file") from error
     return name
+
+
+def _apart(ranked: Iterable[Moment], k: int) -> list[Moment]:
+    """The first k that overlap none before them in the same recording."""
+    kept: list[Moment] = []
+    taken: dict[int, list[tuple[float, float]]] = {}
+    for moment in ranked:
+        _, recording, start_s, end_s = moment
+        spans = taken.setdefault(recording, [])
+        if not any(start_s < end and begin < end_s for begin, end in spans):
+            spans.append((start_s, end_s))
+            kept.append(moment)
+            if len(kept) == k:
+                break
+    return kept
 
 
 def _best_of_each_moment(part: np.ndarray, scores: np.ndarray) -> np.ndarray:

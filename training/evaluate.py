@@ -5,7 +5,7 @@
 
 Three tasks, each with its pool size (../shared/data/README.md says how relevance is meant):
 - *names*: which of a source's class names fits a clip (audio -> text R@1), the usual zero-shot figure;
-- *labels*: all labels of the split (as `tidy_label` spells them) against all its clips, both directions; any clip of the
+- *labels*: all labels of the split (as `tidy_label` spells them) against all its clips, both ways; any clip of the
   query's label is right;
 - *captions*: human captions against all clips of the split, and its captioned clips against all its captions; only
   clips of the caption's own recording are right.
