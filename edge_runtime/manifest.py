@@ -1,4 +1,4 @@
-"""manifest.json: every number that the runtime needs, and the sha256 of every other file of the bundle.
+"""manifest.json: every number that the runtime needs, the sha256 of every other file of the bundle, and its own.
 
 manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
 manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
@@ -185,16 +185,24 @@ class Manifest:
                 f"{folder} has bundle schema {found!r}, this earmark reads {SCHEMA}: "
                 "update earmark, or export the bundle again with this version"
             )
+        if (seal := data.pop("sha256", None)) is not None and seal != _sha256_of_json(data):
+            raise BundleError(f"{path} is damaged: its sha256 is not the one that it names: copy the bundle again")
         return _build(cls, data, "manifest")
 
     def write(self, folder: Path) -> None:
-        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        data = dataclasses.asdict(self)
+        data["sha256"] = _sha256_of_json(data)
+        (folder / "manifest.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_json(data: dict[str, Any]) -> str:
+    """The digest of what a manifest says, however it is laid out."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _positive(spec: Any, *names: str) -> None:
