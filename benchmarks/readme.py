@@ -4,7 +4,7 @@
     python -m benchmarks.readme --check     # exit code 1 if the README differs from what it should say
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`. The `demo` block is what `earmark demo` prints here (the last
-digit may differ on another CPU, so it is not checked); the others are taken from the shipped bundle: its model card and its
+digit may differ on another CPU, so it is not checked); the others are taken from the shipped bundle: its card and
 manifest, which the export wrote from its own measurements.
 """
 
