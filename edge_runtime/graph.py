@@ -4,11 +4,12 @@ graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments":
 segments = graph(log_mel=frames)
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge_runtime.errors import BundleError
 
@@ -23,6 +24,7 @@ class OnnxGraph:
     def __init__(
         self, path: Path, *, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], threads: int = 1
     ) -> None:
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -39,6 +41,17 @@ class OnnxGraph:
 
     def __call__(self, **inputs: np.ndarray) -> np.ndarray:
         return self._session.run(self._outputs, inputs)[0]
+
+
+def _onnxruntime() -> Any:
+    """onnxruntime, which from 1.29 on reports to its makers unless told not to before its import: a device that hears
+    people's homes reports to nobody. ORT_DISABLE_TELEMETRY=0 in the environment is respected."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if os.environ["ORT_DISABLE_TELEMETRY"] != "0":
+        onnxruntime.disable_telemetry_events()  # where somebody else has imported it first
+    return onnxruntime
 
 
 def _check(file: str, what: str, expected: Mapping[str, Shape], found: list) -> None:
