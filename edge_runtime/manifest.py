@@ -1,4 +1,4 @@
-"""manifest.json: every number that the runtime needs, and the sha256 of every other file of the bundle.
+"""manifest.json: every number that the runtime needs, the sha256 of every other file of the bundle, and its own.
 
 manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
 manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
@@ -7,6 +7,7 @@ manifest.fingerprint                    # names the joint space; embeddings of t
 import dataclasses
 import hashlib
 import json
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ SCHEMA = 1
 """Version of the bundle's layout. A runtime reads the one that it was written for and refuses the others."""
 
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_NAME_BYTES = 255
 SHA256_HEX = 64
 
 
@@ -149,6 +151,10 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         _positive(self, "segments", "hop", "archive_hop")
+        if max(self.hop, self.archive_hop) > self.segments:
+            raise BundleError(
+                f"hops of {self.hop} and {self.archive_hop} pass over sound: a window has {self.segments}"
+            )
         if self.archive_hop % self.hop:
             raise BundleError(f"archive hop {self.archive_hop} is no multiple of the hop {self.hop}")
 
@@ -193,14 +199,16 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, digest in self.files.items():
-            if Path(name).name != name or name in ("", ".", "..", "manifest.json"):
+            plain = Path(name).name == name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES
+            if not plain or name in ("", ".", "..", "manifest.json"):
                 raise BundleError(f"the manifest names the file {name!r}; only plain names inside the bundle are read")
             if len(digest) != SHA256_HEX:
                 raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
         audio = [graph for profile in self.profiles.values() for graph in (profile.encoder, profile.head)]
-        for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio):
-            if graph.file not in self.files:
-                raise BundleError(f"the manifest gives no sha256 for {graph.file}: export the bundle again")
+        graphs = [graph.file for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio)]
+        for name in ("mel.npz", "tokenizer.json", *graphs):
+            if name not in self.files:
+                raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         if self.encoder.stream and not self.profiles:
             raise BundleError("the manifest has a streaming encoder without profiles: export the bundle again")
         if audio and [graph.file for graph in audio[:2]] != [self.encoder.graph.file, self.head.graph.file]:
@@ -252,19 +260,22 @@ class Manifest:
             raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise BundleError(f"{path} is not valid JSON ({error}): copy or export the bundle again") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path} cannot be read as JSON ({error}): copy or export the bundle again") from error
         found = data.get("schema") if isinstance(data, dict) else None
         if found != SCHEMA:
             raise BundleError(
                 f"{folder} has bundle schema {found!r}, this earmark reads {SCHEMA}: "
                 "update earmark, or export the bundle again with this version"
             )
+        if (seal := data.pop("sha256", None)) is not None and seal != _sha256_of_json(data):
+            raise BundleError(f"{path} is damaged: its sha256 is not the one that it names: copy the bundle again")
         return _build(cls, data, "manifest")
 
     def write(self, folder: Path) -> None:
-        text = json.dumps(_plain(self), indent=2, sort_keys=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        data = _plain(self)
+        data["sha256"] = _sha256_of_json(data)
+        (folder / "manifest.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
@@ -291,6 +302,11 @@ def _is_required(each: dataclasses.Field) -> bool:
     return each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
 
 
+def _sha256_of_json(data: dict[str, Any]) -> str:
+    """The digest of what a manifest says, however it is laid out."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
 def _positive(spec: Any, *names: str) -> None:
     for name in names:
         if getattr(spec, name) <= 0:
@@ -315,8 +331,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float and type(value) in (int, float) and abs(value) < float("inf"):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # no NaN, no infinity
         return float(value)
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
+    if kind in (str, int) and type(value) is kind:
         return value
-    raise BundleError(f"{where} is {json.dumps(value)[:60]}, expected {getattr(kind, '__name__', kind)}")
+    found = type(value).__name__ if isinstance(value, list | dict) else json.dumps(value)[:60]
+    raise BundleError(f"{where} is {found}, expected {getattr(kind, '__name__', kind)}")
