@@ -181,21 +181,25 @@ def _judged(
 ) -> tuple[Manifest, list[Gate]]:
     """The manifest with its figures, and the gates, all of them passed. Raises GateError."""
     gates: list[Gate] = []
-    profiles, reports = {}, {}
+    profiles, reports, heard = {}, {}, {}
     for name, profile in manifest.profiles.items():
         bundle = Bundle(folder, profile=name)  # verified but for the self-test, which is not written yet
         figures, found = profile_gates(RECIPES[name], bundle, parts.net, parts.checkpoint, clips)
         profiles[name] = dataclasses.replace(profile, figures=figures)
         gates += found
         if parts.clips:
-            reports[name] = retrieval(bundle, parts.clips, parts.phrases)
+            reports[name], heard[name] = retrieval(bundle, parts.clips, parts.phrases)
     gates += retrieval_gates(reports)
     for gate in gates:
         parts.report(str(gate))
     if failed := [gate for gate in gates if not gate.passed]:
         raise GateError("; ".join(map(str, failed)))
-    quality = reports[parts.profiles[0]].figures() if reports else {}
-    return dataclasses.replace(manifest, profiles=profiles, quality=quality), gates
+    manifest = dataclasses.replace(manifest, profiles=profiles)
+    if reports:
+        first = parts.profiles[0]
+        match = MatchSpec(round(heard[first], 4))
+        manifest = dataclasses.replace(manifest, quality=reports[first].figures(), match=match)
+    return manifest, gates
 
 
 def _heads(
