@@ -31,11 +31,12 @@ __all__ = [
     "NARROW",
     "NARROW_CNN14",
     "Case",
+    "frames_of",
     "narrow_bundle",
+    "narrow_parts",
     "random_checkpoint",
     "random_net",
     "sounds",
-    "streaming_bundle",
 ]
 
 NARROW_CNN14 = PannsConfig((8, 16, 16, 24, 24, 32), pool_last=False, classes=5)
@@ -75,32 +76,27 @@ def random_net(config: PannsConfig, *, seed: int = 0) -> Panns:
     return net.eval()
 
 
-def random_checkpoint(width: int, *, joint_width: int = 16, seed: int = 0) -> Checkpoint:
+def random_checkpoint(width: int, *, joint_width: int = 512, seed: int = 0) -> Checkpoint:
     torch.manual_seed(seed)
     config = RetrievalConfig(width, joint_width=joint_width, audio_clusters=4, text_clusters=3)
     model = DualEncoder(config, torch.randn(len(WORDS) + 1, config.word_width))
     return Checkpoint(model.eval(), WORDS, "random", {}, {})
 
 
-def streaming_bundle(
-    folder: Path, net: Panns, *, profiles: Sequence[str] = ("small", "balanced", "exact"), joint_width: int = 512
-) -> Path:
-    """Export the network with a random dual encoder into `folder`."""
-    folder.mkdir(parents=True)
-    parts = StreamingParts(
+def narrow_parts() -> StreamingParts:
+    net = random_net(NARROW_CNN14)
+    return StreamingParts(
         net,
-        random_checkpoint(net.config.segment_dim, joint_width=joint_width),
+        random_checkpoint(net.config.segment_dim),
         name="random",
         version="0",
         licence="none",
         notices=[],
         phrases=["a dog barks", "rain", "a loud engine"],
         sounds=sounds(8),
-        profiles=profiles,
+        profiles=("small", "balanced", "exact", "tiny"),
         report=lambda line: None,
     )
-    export_streaming(folder, parts)
-    return folder
 
 
 @functools.cache
@@ -108,9 +104,8 @@ def narrow_bundle() -> Path:
     """A streaming bundle with all profiles, made once; copy it to spoil it."""
     folder = Path(tempfile.mkdtemp(prefix="earmark-streaming-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return streaming_bundle(
-        folder / "bundle", random_net(NARROW_CNN14), profiles=("small", "balanced", "exact", "tiny")
-    )
+    export_streaming(folder, narrow_parts())
+    return folder
 
 
 @dataclass(frozen=True)
