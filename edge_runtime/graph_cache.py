@@ -71,6 +71,9 @@ class GraphCache:
                 (made / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 shutil.rmtree(entry, ignore_errors=True)
                 made.rename(entry)
+            for old in self.folder.glob(f"{sha256[:16]}-*"):
+                if old != entry:  # of an onnxruntime before an update: 300 MB that nothing will read again
+                    shutil.rmtree(old, ignore_errors=True)
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("the optimised form of %s cannot be kept in %s: %s", source.name, self.folder, error)
             return None
