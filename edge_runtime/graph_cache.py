@@ -19,9 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from edge_runtime.cpu import cpu_key
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.manifest import sha256_of
 
 __all__ = ["GraphCache"]
@@ -85,6 +84,7 @@ class GraphCache:
 
 def optimise(source: Path, target: Path) -> None:
     """Write the optimised graph and its weights into the folder `target`."""
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
