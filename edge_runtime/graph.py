@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_runtime.errors import BundleError
 
-__all__ = ["OnnxGraph", "quiet_onnxruntime"]
+__all__ = ["OnnxGraph", "load_onnxruntime"]
 
 Shape = tuple[int | None, ...]
 
@@ -36,7 +36,7 @@ class OnnxGraph:
     ) -> None:
         """`dtypes` of inputs and outputs by name ("uint8"); those not named are not checked. `optimised`: the file
         is a graph that onnxruntime has optimised for this CPU (graph_cache.py), to be mapped and run as it is."""
-        onnxruntime = quiet_onnxruntime()
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -65,7 +65,7 @@ class OnnxGraph:
         return self._session.run(self._outputs, inputs)
 
 
-def quiet_onnxruntime() -> Any:
+def load_onnxruntime() -> Any:
     """onnxruntime, which from 1.29 on reports to its makers unless told not to before its import: a device that hears
     people's homes reports to nobody. ORT_DISABLE_TELEMETRY=0 in the environment is respected."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
