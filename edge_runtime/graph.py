@@ -1,47 +1,90 @@
 """One ONNX graph, opened for a small device: few threads, no spinning, names and shapes checked against the manifest.
 
-graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
-segments = graph(log_mel=frames)
+    graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
+    segments = graph(log_mel=frames)
+    segments, *states = graph.all(feeds)        # a graph with several outputs
+
+A dtype of float32 is "float" to ONNX; here it has numpy's name.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge_runtime.errors import BundleError
 
-__all__ = ["OnnxGraph"]
+__all__ = ["OnnxGraph", "load_onnxruntime"]
 
 Shape = tuple[int | None, ...]
 
 
 class OnnxGraph:
-    """A session with one output. `None` in a shape is an axis of any length."""
+    """A session. `None` in a shape is an axis of any length."""
 
     def __init__(
-        self, path: Path, *, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], threads: int = 1
+        self,
+        path: Path,
+        *,
+        inputs: Mapping[str, Shape],
+        outputs: Mapping[str, Shape],
+        dtypes: Mapping[str, str] | None = None,
+        threads: int = 1,
+        optimised: bool = False,
     ) -> None:
+        """`dtypes` of inputs and outputs by name ("uint8"); those not named are not checked. `optimised`: the file
+        is a graph that onnxruntime has optimised for this CPU (graph_cache.py), to be mapped and run as it is."""
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # idle threads of a listener that works 1 % of the time must not spin
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            # packing would copy the mapped weights into memory; these graphs have theirs in the kernels' layout
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a family of its own without a public base
             raise BundleError(f"{path.name} cannot be loaded by onnxruntime: {error}") from error
         _check(path.name, "inputs", inputs, self._session.get_inputs())
         _check(path.name, "outputs", outputs, self._session.get_outputs())
+        _check_dtypes(path.name, dtypes or {}, [*self._session.get_inputs(), *self._session.get_outputs()])
         self._outputs = list(outputs)
 
     def __call__(self, **inputs: np.ndarray) -> np.ndarray:
+        """The first output."""
         return self._session.run(self._outputs, inputs)[0]
+
+    def all(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs, in the order in which they were declared."""
+        return self._session.run(self._outputs, inputs)
+
+
+def load_onnxruntime() -> Any:
+    """onnxruntime, which from 1.29 on reports to its makers unless told not to before its import: a device that hears
+    people's homes reports to nobody. ORT_DISABLE_TELEMETRY=0 in the environment is respected."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if os.environ["ORT_DISABLE_TELEMETRY"] != "0":
+        onnxruntime.disable_telemetry_events()  # where somebody else has imported it first
+    return onnxruntime
 
 
 def _check(file: str, what: str, expected: Mapping[str, Shape], found: list) -> None:
     shapes = {node.name: tuple(axis if isinstance(axis, int) else None for axis in node.shape) for node in found}
     if shapes != dict(expected):
         raise BundleError(f"{file} has the {what} {shapes}, its manifest asks for {dict(expected)}: export it again")
+
+
+def _check_dtypes(file: str, expected: Mapping[str, str], found: list) -> None:
+    names = {"float": "float32", "double": "float64"}
+    types = {node.name: node.type.removeprefix("tensor(").removesuffix(")") for node in found}
+    for name, dtype in expected.items():
+        if names.get(types[name], types[name]) != dtype:
+            raise BundleError(f"{file} has {name} as {types[name]}, its manifest asks for {dtype}: export it again")

@@ -1,7 +1,7 @@
 """The home folder: the vocabulary's changes and the archive's catalogue in one SQLite file, embeddings beside it.
 
     home = Home.open(path)                  # for writing; created where it is absent
-    home = Home.open(path, write=False)     # for reading; never touches the disk
+    home = Home.open(path, write=False)     # for reading; writes nothing but SQLite's lock files, nor makes a folder
 
     home/earmark.sqlite                     phrases added and removed, recordings
     home/archive/<fingerprint>/*.emb        embeddings (archive.py)
@@ -65,19 +65,25 @@ class Home:
             elif not file.exists():
                 return None
             else:
-                db = sqlite3.connect(
-                    f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
-                )
+                # a closed database on a read-only disk: SQLite would want to put its lock files beside it
+                log = file.with_name(f"{file.name}-wal")
+                closed = not os.access(path, os.W_OK) and not (log.exists() and log.stat().st_size)
+                where = f"{file.absolute().as_uri()}?{'immutable=1' if closed else 'mode=ro'}"
+                db = sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)
             version = db.execute("pragma user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise HomeError(f"{path} was written by a newer earmark (layout {version}): update earmark")
             if write and version < len(MIGRATIONS):
-                _migrate(db, version)
+                _migrate(db)
+            elif version == 0:  # made by nobody yet
+                db.close()
+                return None
         except OSError as error:
             raise HomeError(f"cannot write to {path} ({error.strerror}): choose another folder with --home") from error
         except sqlite3.Error as error:
             raise HomeError(
-                f"cannot open {file} ({error}): move it aside, or choose another folder with --home"
+                f"cannot open {file} ({error}): make the folder writable, move a damaged file aside, "
+                "or choose another folder with --home"
             ) from error
         return cls(path, db)
 
@@ -122,9 +128,10 @@ class Home:
         return int(self.db.execute("pragma data_version").fetchone()[0])
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> None:
-    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
-        db.execute("begin immediate")
+def _migrate(db: sqlite3.Connection) -> None:
+    db.execute("begin immediate")
+    version = db.execute("pragma user_version").fetchone()[0]  # another process may have been first
+    for step in MIGRATIONS[version:]:
         step(db)
-        db.execute(f"pragma user_version = {number}")
-        db.execute("commit")
+    db.execute(f"pragma user_version = {len(MIGRATIONS)}")
+    db.execute("commit")

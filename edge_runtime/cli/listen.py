@@ -13,7 +13,7 @@ import typer
 
 from edge_runtime.archive import RecordingWriter
 from edge_runtime.audio_file import AudioFile
-from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, TopK, clock, open_engine, print_json
+from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, Profile, TopK, clock, open_engine, print_json
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
 from edge_runtime.sources import FileSource, Source, sources_of
@@ -33,10 +33,11 @@ def listen(
     as_json: Json = False,
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Keep nothing.")] = False,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
+    profile: Profile = None,
 ) -> None:
     """Say what is heard, as it is heard. Ctrl-C stops."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=not no_archive)
-    report = JsonReport() if as_json else PeopleReport(engine)
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=not no_archive)
+    report = JsonReport(name_files=Path(source).is_dir()) if as_json else PeopleReport(engine)
     refused: list[AudioError] = []
     heard_s = lost_s = 0.0
     with contextlib.suppress(KeyboardInterrupt):
@@ -55,6 +56,8 @@ def listen(
             finally:
                 heard_s += session.heard_s
                 lost_s += session.lost_s
+            if session.stopped:
+                break
     report.coverage(heard_s, lost_s)
     if refused:
         sys.exit(2)
@@ -67,9 +70,10 @@ def caption(
     bundle: Bundle = None,
     home: Home = None,
     as_json: Json = False,
+    profile: Profile = None,
 ) -> None:
     """The best captions of each recording."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=False)
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=False)
     failed = 0
     for path in files:
         try:
@@ -106,7 +110,7 @@ def demo(
         path = audio or _write_demo_scene(home / "scene.wav")
         if audio is None:
             print("A minute of field sounds, synthesised on this machine. What follows is what the model says to it.\n")
-        report = PeopleReport(engine)
+        report = PeopleReport(engine, name_files=False)
         session = Session(engine, keep=True, live_phrases=False, seconds=None)
         started = time.monotonic()
         best: dict[str, float] = {}
@@ -117,7 +121,7 @@ def demo(
                     best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
         report.coverage(session.heard_s, session.lost_s)
         took = time.monotonic() - started
-        print(f"heard {clock(session.heard_s)} in {took:.1f} s: {session.heard_s / took:.0f} times real time\n")
+        print(f"That took {took:.1f} s, {session.heard_s / took:.0f} times faster than the sound itself.\n")
         queries = (
             ("an emergency vehicle passing by", "bad weather")
             if audio is None
@@ -145,29 +149,26 @@ class Session:
         self._keep = keep
         self._live_phrases = live_phrases
         self._seconds = seconds
-        self._stopped = False
+        self.stopped = False
+        self._changes = -1
         self.heard_s = 0.0
         self.lost_s = 0.0
 
     def run(self, source: Source, *, k: int) -> Iterator[Heard]:
         window = self._engine.bundle.manifest.window
-        seen = self._changes()
         with self._writer(source) as writer:
             try:
                 for heard in self._engine.listen(self._blocks(source), rate_hz=source.rate_hz, k=k, early=True):
                     if writer:
                         writer.add(heard.window, every=window.archive_hop)
                     yield heard
-                    if self._live_phrases and self._changes() != seen:
-                        seen = self._changes()
-                        self._engine.refresh_phrases()
             finally:
                 self.lost_s = source.lost_s
                 if writer:
                     writer.heard_s, writer.lost_s, writer.complete = (
                         self.heard_s,
                         self.lost_s,
-                        not self._stopped,
+                        not self.stopped,
                     )
 
     def _writer(self, source: Source) -> contextlib.AbstractContextManager[RecordingWriter | None]:
@@ -175,8 +176,12 @@ class Session:
             return contextlib.nullcontext()
         return self._engine.archive.recording(source.name, path=source.path, live=True)
 
-    def _changes(self) -> int:
-        return self._engine.home.changes_elsewhere() if self._engine.home else 0
+    def _take_new_phrases(self) -> None:
+        """What another process adds to the vocabulary is heard from the very next window on."""
+        home = self._engine.home
+        if self._live_phrases and home is not None and (changes := home.changes_elsewhere()) != self._changes:
+            self._changes = changes
+            self._engine.refresh_phrases()
 
     def _blocks(self, source: Source) -> Iterator[np.ndarray]:
         """The source's blocks until it ends, `seconds` are over, or Ctrl-C: the tail is then still heard."""
@@ -186,23 +191,29 @@ class Session:
                 block = next(blocks, None)
             except KeyboardInterrupt:
                 block = None
-                self._stopped = True
+                self.stopped = True
             if block is None:
                 return
             if self._seconds is not None:
-                left = round((self._seconds - self.heard_s) * source.rate_hz)
-                self._stopped = left < len(block)
+                left = round(min(len(block), (self._seconds - self.heard_s) * source.rate_hz))
+                self.stopped = left < len(block)
                 block = block[: max(0, left)]
             self.heard_s += len(block) / source.rate_hz
+            self._take_new_phrases()
             yield block
-            if self._stopped:
+            if self.stopped:
                 return
 
 
 class JsonReport:
+    """JSON lines; `name_files`: say whose lines they are (of a folder's recordings)."""
+
+    def __init__(self, *, name_files: bool) -> None:
+        self._name_files = name_files
+
     def window(self, source: Source, heard: Heard) -> None:
         matches = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in heard.matches]
-        name = {"file": source.name} if source.path else {}
+        name = {"file": source.name} if self._name_files else {}
         print_json(
             type="window",
             start_s=round(heard.start_s, 2),
@@ -216,20 +227,24 @@ class JsonReport:
 
 
 class PeopleReport:
-    def __init__(self, engine: Engine) -> None:
+    """Lines for people; `name_files`: say whose lines they are."""
+
+    def __init__(self, engine: Engine, *, name_files: bool = True) -> None:
         from rich.console import Console
 
         from edge_runtime.cli.timeline import Timeline
 
         self._console = Console(highlight=False, markup=False)
-        self._timeline = Timeline(self._console, heard=engine.bundle.manifest.match.heard)
+        manifest = engine.bundle.manifest
+        self._timeline = Timeline(self._console, heard=manifest.match.heard, hop_s=manifest.hop_s)
+        self._name_files = name_files
         self._name = ""
 
     def window(self, source: Source, heard: Heard) -> None:
         if source.name != self._name:
             self._timeline.close()
             self._name = source.name
-            if source.path:
+            if source.path and self._name_files:
                 self._console.print(source.name, style="bold")
         self._timeline.add(heard)
 

@@ -1,0 +1,143 @@
+"""Layers -> one streaming ONNX graph, time last, in fp32, int8 or a mixture.
+
+    states = stream_graph(layers, path)                       # fp32
+    states = stream_graph(layers, path, steps={"conv4_1": …})   # the named layers in int8
+
+Each convolution's input is Concat(carried columns, new columns, right edge); the last columns of that are carried on.
+In an int8 layer the join is in uint8, between QuantizeLinear and DequantizeLinear: what is carried are the very
+numbers that the layer multiplies, so a stream equals the whole clip bit for bit, and onnxruntime fuses what lies
+between two joins to QLinearConv and QLinearAveragePool. All zero points of activations are 0 (ReLU), so the edges of
+a recording are zeros in both types.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.manifest import StateSpec
+from export.network import Layer, Steps
+
+__all__ = ["stream_graph"]
+
+OPSET = 20
+IR_VERSION = 10
+TO_THE_END = 2**31
+
+
+def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Steps] | None = None) -> list[StateSpec]:
+    """Write the graph; return its states in the order of its inputs.
+
+    Inputs log_mel (1, M, T), right (1, 1, 1, 0 or p) float32 and each state (1, C, F, p or 2p); outputs segments
+    (S, D) and each state's `_next` (1, C, F, 2p). training/panns.py says which lengths make which mode.
+    """
+    steps = steps or {}
+    if layers[0].name in steps:
+        raise ValueError(f"{layers[0].name} hears decibels below 0 and stays fp32: its input has no ReLU before it")
+    graph = _Graph()
+    states = [
+        StateSpec(layer.name, layer.channels, layer.bands, "uint8" if layer.name in steps else "float32")
+        for layer in layers
+    ]
+    pad = layers[0].pad
+    graph.takes("log_mel", "float32", [1, layers[0].bands, "frames"])
+    graph.takes("right", "float32", [1, 1, 1, "right"])
+    graph.gives("segments", "float32", ["count", len(layers[-1].bias)])
+    edges = {"float32": "right"}
+    if steps:
+        edges["uint8"] = graph.node("Cast", "right", to=TensorProto.UINT8)
+    axis, start, end = (graph.constant([n], np.int64) for n in (3, -2 * pad, TO_THE_END))
+    x = graph.node("Unsqueeze", "log_mel", graph.constant([1], np.int64))  # (1, 1, M, T)
+    for layer, state in zip(layers, states, strict=True):
+        step = steps.get(layer.name)
+        if step:
+            x = graph.quantised(x, step.input_step)
+        graph.takes(layer.name, state.dtype, [1, layer.channels, layer.bands, "left"])
+        shape = graph.constant([1, layer.channels, layer.bands, 1], np.int64)
+        right = graph.node("Expand", edges[state.dtype], shape)
+        x = graph.node("Concat", layer.name, x, right, axis=3)
+        graph.gives(f"{layer.name}_next", state.dtype, [1, layer.channels, layer.bands, 2 * pad])
+        graph.node("Slice", x, start, end, axis, out=f"{layer.name}_next")
+        if step:
+            weight, bias = graph.int8_weight(step)
+            x = graph.dequantised(x, step.input_step)
+        else:
+            weight, bias = graph.constant(layer.weight), graph.constant(layer.bias)
+        sides = [pad, 0, pad, 0]  # frequency only: time is padded from outside
+        x = graph.node("Conv", x, weight, bias, pads=sides, kernel_shape=list(layer.weight.shape[2:]))
+        x = graph.node("Relu", x)
+        if step:
+            x = graph.dequantised(graph.quantised(x, step.output_step), step.output_step)
+        if layer.pool > 1:
+            x = graph.node("AveragePool", x, kernel_shape=[layer.pool] * 2, strides=[layer.pool] * 2)
+    x = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=0)  # (1, D, S)
+    x = graph.node("Squeeze", x, graph.constant([0], np.int64))  # (D, S)
+    if layers[-1].gain is not None:
+        x = graph.node("Mul", x, graph.constant(layers[-1].gain[:, None]))
+    graph.node("Transpose", x, out="segments", perm=[1, 0])
+    graph.save(path)
+    return states
+
+
+class _Graph:
+    """Collects nodes; names are numbers in order, so the same network gives the same bytes."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def takes(self, name: str, dtype: str, shape: list) -> None:
+        self._inputs.append(_value(name, dtype, shape))
+
+    def gives(self, name: str, dtype: str, shape: list) -> None:
+        self._outputs.append(_value(name, dtype, shape))
+
+    def constant(self, value: object, dtype: type = np.float32) -> str:
+        name = f"c{len(self._constants)}"
+        self._constants.append(
+            numpy_helper.from_array(np.ascontiguousarray(value, dtype).reshape(np.shape(value)), name)
+        )
+        return name
+
+    def node(self, op: str, *inputs: str, out: str | None = None, **attributes: object) -> str:
+        out = out or f"n{len(self._nodes)}"
+        self._nodes.append(helper.make_node(op, inputs, [out], name=f"{op}_{out}", **attributes))
+        return out
+
+    def quantised(self, x: str, step: float) -> str:
+        return self.node("QuantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
+
+    def dequantised(self, x: str, step: float) -> str:
+        return self.node("DequantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
+
+    def int8_weight(self, step: Steps) -> tuple[str, str]:
+        """int8 weight and int32 bias, dequantised an output channel at a time."""
+        count = len(step.bias)
+        bias_steps = (step.weight_steps * np.float32(step.input_step)).astype(np.float32)
+        bias = np.rint(step.bias.astype(np.float64) / bias_steps).astype(np.int32)
+        pairs = ((step.weight, step.weight_steps, np.int8), (bias, bias_steps, np.int32))
+        weight, bias_name = (
+            self.node(
+                "DequantizeLinear",
+                self.constant(value, dtype),
+                self.constant(steps),
+                self.constant(np.zeros(count), dtype),
+                axis=0,
+            )
+            for value, steps, dtype in pairs
+        )
+        return weight, bias_name
+
+    def save(self, path: Path) -> None:
+        graph = helper.make_graph(self._nodes, "audio_encoder", self._inputs, self._outputs, self._constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+
+def _value(name: str, dtype: str, shape: list) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
