@@ -1,6 +1,8 @@
 # make demo    hear a synthesised minute of field sounds, then search it by text (AUDIO=path: your own recording)
 # make test    lint, types, tests: everything that CI checks
 # make setup   the complete development environment in .venv
+# make wheelhouse  what a 64-bit Raspberry Pi installs, as wheels (Debian; cross-compiles hnswlib)
+# make test-arm64  Earmark from those wheels under the processors of Pi 5, Pi 4 and Zero 2 W, emulated
 # make bundle  train and export the default bundle again (needs ../shared; about half an hour on two cores)
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: demo test setup lint bundle clean
+.PHONY: demo test setup lint bundle wheelhouse test-arm64 clean
 
 demo: $(VENV)/.slim
 	@$(BIN)/earmark demo $(if $(AUDIO),"$(AUDIO)")
@@ -30,6 +32,13 @@ bundle: setup
 	$(BIN)/python -m training features
 	$(BIN)/python -m training train
 	$(BIN)/python -m export runs/train edge_runtime/default_bundle
+
+wheelhouse: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.arm64.wheelhouse --out wheelhouse
+
+# ARGS="--install" installs the Debian packages that are missing; ARGS="--stream-bundle FOLDER" compares a stream too
+test-arm64: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.arm64 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

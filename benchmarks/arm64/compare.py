@@ -1,0 +1,143 @@
+"""The board's answers beside this machine's: one row a stage, with a bound that it meets or not.
+
+probe(folder / "audio_head.onnx", probes)             # before: a copy of an int8 graph that shows its activations
+rows = compare(x86, board, steps={"": None})          # after: both machines' `answers`
+all(row.ok for row in rows)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["MAX_FP32", "MIN_COSINE", "Row", "compare", "int8_step", "probe"]
+
+MIN_COSINE = 0.9999
+"""Of embeddings, end to end and stage by stage."""
+MAX_FP32 = 1e-5
+"""What an fp32 graph may differ by: sums in another order."""
+MAX_SIGNAL = 1e-5
+"""What the resampler may differ by: its filters are summed in another order too."""
+MAX_LOG_MEL = 2e-3
+"""The bundle's own bound: FFTs differ by 1e-4 in the quietest bands, where the logarithm is steep."""
+MAX_STEPS = 1.0
+"""int8: one quantisation step, where an fp32 value before it lies on the edge between two."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage, what was measured of it, the figure, and the bound it was held to."""
+
+    stage: str
+    measure: str
+    figure: float
+    bound: float
+    ok: bool
+
+    def __str__(self) -> str:
+        sign = ">=" if self.measure.startswith(("cosine", "same")) else "<="
+        figures = f"{self.figure:<12.8g} {sign} {self.bound:g}"
+        return f"{self.stage:34} {self.measure:28} {figures}{'' if self.ok else '   FAILED'}"
+
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def compare(x86: Arrays, board: Arrays, *, steps: Mapping[str, float | None]) -> list[Row]:
+    """`steps`: profile -> the quantisation step of its segments, None where the encoder is fp32 throughout."""
+    if x86.keys() != board.keys():
+        raise ValueError(f"stages differ: {sorted(x86.keys() ^ board.keys())}; both machines must run the same bundle")
+    for name in x86:
+        if x86[name].shape != board[name].shape:
+            raise ValueError(f"{name}: {board[name].shape} on the board, {x86[name].shape} on x86")
+    rows = [
+        at_most("resampled signal", "max difference", difference(x86, board, ["signal"]), MAX_SIGNAL),
+        at_most("log-mel", "max difference", difference(x86, board, ["log_mel"]), MAX_LOG_MEL),
+        same("token ids", x86, board, [name for name in x86 if name.startswith("ids.")]),
+        *int8_rows("text encoder", x86, board, "text."),
+        cosines("text encoder", x86, board, "text"),
+    ]
+    for profile, step in steps.items():
+        label = f"{profile}: " if profile else ""
+        windows = [name for name in x86 if name.startswith(f"{profile}/segments.")]
+        worst = difference(x86, board, windows)
+        if step is None:
+            rows.append(at_most(f"{label}encoder (fp32)", "max difference", worst, MAX_FP32))
+        else:
+            rows.append(at_most(f"{label}encoder (int8)", "max difference in steps", worst / step, MAX_STEPS))
+        rows += int8_rows(f"{label}head", x86, board, f"{profile}/head.")
+        rows.append(cosines(f"{label}head", x86, board, f"{profile}/head"))
+        rows.append(cosines(f"{label}whole path, file to embedding", x86, board, f"{profile}/embeddings"))
+        rows.append(same(f"{label}nearest phrases (hnswlib)", x86, board, [f"{profile}/nearest"]))
+    return rows
+
+
+def difference(x86: Arrays, board: Arrays, names: list[str]) -> float:
+    return max(float(np.abs(x86[name] - board[name]).max(initial=0)) for name in names)
+
+
+def at_most(stage: str, measure: str, figure: float, bound: float) -> Row:
+    return Row(stage, measure, figure, bound, figure <= bound)  # False for NaN
+
+
+def same(stage: str, x86: Arrays, board: Arrays, names: list[str]) -> Row:
+    share = float(np.mean([np.mean(x86[name] == board[name]) for name in names]))
+    return Row(stage, "same, share", share, 1.0, share == 1.0)
+
+
+def cosines(stage: str, x86: Arrays, board: Arrays, name: str) -> Row:
+    """Rows of both are unit vectors."""
+    worst = float((x86[name].astype(np.float64) * board[name]).sum(axis=1).min())
+    return Row(stage, "cosine, worst", worst, MIN_COSINE, worst >= MIN_COSINE)
+
+
+def int8_rows(stage: str, x86: Arrays, board: Arrays, prefix: str) -> list[Row]:
+    """The activations that `probe` laid open, all of the stage's inputs together."""
+    names = [name for name in x86 if name.startswith(prefix) and "/int8." in name]
+    if not names:
+        return []
+    steps = np.concatenate([np.abs(x86[name].astype(int) - board[name].astype(int)).ravel() for name in names])
+    measure = f"steps ({np.count_nonzero(steps)} of {steps.size} differ)"
+    return [at_most(f"{stage} (int8)", measure, float(steps.max()), MAX_STEPS)]
+
+
+def probe(graph: Path, folder: Path) -> bool:
+    """Write a copy of a graph into `folder` that gives its int8 activations too; False where it has none."""
+    import onnx
+
+    model = onnx.load(graph)
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    quantisers = [
+        node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    ]
+    for node in quantisers:
+        kind = constants[node.input[2]].data_type
+        model.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], kind, None))
+    if quantisers:
+        onnx.save(model, folder / graph.name)
+    return bool(quantisers)
+
+
+def int8_step(graph: Path, output: str) -> float | None:
+    """The largest scale among the quantised tensors from which an output is computed without another in between;
+    None where nothing on the way to it is quantised."""
+    import onnx
+
+    model = onnx.load(graph)
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    scales: list[float] = []
+    seen: set[str] = set()
+    queue = [output]
+    while queue:
+        name = queue.pop()
+        if name in seen or name not in makers:
+            continue
+        seen.add(name)
+        node = makers[name]
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
+            scales.append(float(onnx.numpy_helper.to_array(constants[node.input[1]]).max()))
+        else:
+            queue += node.input
+    return max(scales, default=None)
