@@ -10,10 +10,11 @@ a folder of its own: embeddings of two models never meet. A recording counts onc
 again replaces it, and a recording left half done is ignored and done again.
 """
 
+import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -21,13 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.errors import HomeError
+from edge_runtime.errors import AudioError, HomeError
 from edge_runtime.home import Home
 from edge_runtime.listener import Window
 
 __all__ = ["Archive", "Hit", "RecordingWriter"]
 
 MAGIC = b"EARMARK1"
+Moment = tuple[float, int, float, float]
+"""Score, recording, start and end in seconds."""
+
 CHUNK_ROWS = 8192
 """Records searched at a time: 4 MB of int8 at E = 512, in cache and far from the memory of a small board."""
 
@@ -68,9 +72,9 @@ class Archive:
 
     def holds(self, path: Path) -> bool:
         """Whether this very file (name, size, modification time) is in the archive, whole."""
-        stat = path.stat()
+        name, stat = _name_of(path), path.stat()
         query = "select 1 from recording where fingerprint = ? and name = ? and size = ? and mtime_ns = ? and whole = 1"
-        key = (self._fingerprint, str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+        key = (self._fingerprint, name, stat.st_size, stat.st_mtime_ns)
         return self._home.db.execute(query, key).fetchone() is not None
 
     @contextmanager
@@ -81,7 +85,7 @@ class Archive:
         set to False.
         """
         started_at = time.time()
-        name = str(path.absolute()) if path else name
+        name = _name_of(path) if path else name
         db = self._home.db
         try:
             cursor = db.execute(
@@ -100,18 +104,29 @@ class Archive:
                 yield writer
             except BaseException:
                 if live:
-                    writer.finish()
+                    writer.complete = False
+                    self._close(writer, recording_id, name, path)
                 raise
-            writer.finish()
-            os.fsync(file.fileno())
+            self._close(writer, recording_id, name, path)
+
+    def _close(self, writer: "RecordingWriter", recording_id: int, name: str, path: Path | None) -> None:
+        """Make one recording whole. It replaces what the archive had of the same file, unless that is longer."""
+        writer.finish()
         stat = path.stat() if path and writer.complete else None
+        whole, db = True, self._home.db
         with self._home.transaction():
             if path:
                 older = (name, self._fingerprint, recording_id)
-                db.execute("delete from recording where name = ? and fingerprint = ? and id < ?", older)
+                same = "where name = ? and fingerprint = ? and id < ?"
+                if not writer.complete:
+                    query = f"select max(heard_s) from recording {same} and whole = 1"  # noqa: S608
+                    whole = (db.execute(query, older).fetchone()[0] or 0.0) <= writer.heard_s
+                if whole:
+                    db.execute(f"delete from recording {same}", older)  # noqa: S608
             db.execute(
-                "update recording set whole = 1, size = ?, mtime_ns = ?, heard_s = ?, lost_s = ? where id = ?",
+                "update recording set whole = ?, size = ?, mtime_ns = ?, heard_s = ?, lost_s = ? where id = ?",
                 (
+                    whole,
                     stat.st_size if stat else None,
                     stat.st_mtime_ns if stat else None,
                     writer.heard_s,
@@ -140,35 +155,24 @@ class Archive:
         )
         recordings = {number: (name, started_at) for number, name, started_at in rows}
         known = np.array(sorted(recordings), np.uint32)
-        found: list[tuple[float, int, float, float]] = []
+        found: list[Moment] = []
         for records in self._days():
             for start in range(0, len(records), CHUNK_ROWS):
                 part = records[start : start + CHUNK_ROWS]
                 scores = (part["embedding"].astype(np.float32) @ query) * part["scale"]
                 scores[~np.isin(part["recording"], known)] = -np.inf
                 best = _best_of_each_moment(part, scores)
-                keep = best[np.argsort(-scores[best], kind="stable")[:k]]
-                found += [
-                    (
-                        float(scores[i]),
-                        int(part["recording"][i]),
-                        float(part["start_s"][i]),
-                        float(part["end_s"][i]),
-                    )
-                    for i in keep
-                    if np.isfinite(scores[i])
-                ]
-        hits: list[Hit] = []
-        taken: dict[int, list[tuple[float, float]]] = {}
-        for score, recording, start_s, end_s in sorted(found, key=lambda row: -row[0]):
-            spans = taken.setdefault(recording, [])
-            if any(start_s < end and begin < end_s for begin, end in spans):
-                continue
-            spans.append((start_s, end_s))
+                best = best[np.isfinite(scores[best])]
+                ranked = best[np.argsort(-scores[best], kind="stable")]
+                rows = (
+                    (float(scores[i]), int(part["recording"][i]), float(part["start_s"][i]), float(part["end_s"][i]))
+                    for i in ranked
+                )
+                found += _apart(rows, k)
+        hits = []
+        for score, recording, start_s, end_s in _apart(sorted(found, key=lambda row: -row[0]), k):
             name, started_at = recordings[recording]
             hits.append(Hit(name, start_s, end_s, score, started_at))
-            if len(hits) == k:
-                break
         return hits
 
     def _days(self) -> Iterator[np.ndarray]:
@@ -219,9 +223,10 @@ class RecordingWriter:
         self._write(window)
 
     def finish(self) -> None:
-        """The recording ends here: its last window is kept."""
+        """The recording ends here: its last window is kept, and all of them are on the disk."""
         if self._waiting is not None:
             self._write(self._waiting)
+        os.fsync(self._file.fileno())
 
     def _write(self, window: Window) -> None:
         peak = max(float(np.abs(window.embedding).max()), 1e-12)
@@ -230,12 +235,38 @@ class RecordingWriter:
         record["start_s"], record["end_s"] = window.start_s, window.end_s
         record["embedding"] = np.rint(window.embedding * (127 / peak))
         try:
-            self._file.write(record.tobytes())
+            if self._file.write(record.tobytes()) != record.nbytes:  # the next append drops the torn record
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise HomeError(
                 f"the archive cannot grow ({error.strerror}): free some disk, or use --no-archive"
             ) from error
         self._waiting = None
+
+
+def _name_of(path: Path) -> str:
+    """The name by which the archive knows a file."""
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise AudioError(f"{name!a} has a name that the archive cannot keep (not UTF-8): rename the file") from error
+    return name
+
+
+def _apart(ranked: Iterable[Moment], k: int) -> list[Moment]:
+    """The first k that overlap none before them in the same recording."""
+    kept: list[Moment] = []
+    taken: dict[int, list[tuple[float, float]]] = {}
+    for moment in ranked:
+        _, recording, start_s, end_s = moment
+        spans = taken.setdefault(recording, [])
+        if not any(start_s < end and begin < end_s for begin, end in spans):
+            spans.append((start_s, end_s))
+            kept.append(moment)
+            if len(kept) == k:
+                break
+    return kept
 
 
 def _best_of_each_moment(part: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@
         for block in file.blocks(): …       # (n,) float32 at file.rate_hz
 
 A recording that is not whole is refused, never padded: a missing or empty file, one that is no audio, a WAV that ends
-before its header says, samples that are not finite.
+before its header says, samples that are not finite or beyond any sound.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", 
 BLOCK_S = 1.0
 SHORT_BY_S = 0.1
 """A decoder that stops this much before the promised end has met a damaged file (MP3 headers are off by less)."""
+MAX_LEVEL = 2.0**31
+"""Full scale is 1; some programs write 32-bit integers as floats. Beyond that the power of a frame overflows."""
+MAX_SECONDS = 1e9
+"""libsndfile gives about 1e13 for a FLAC whose header was never finished."""
 
 
 class AudioFile:
@@ -39,20 +44,24 @@ class AudioFile:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         path = Path(path)
-        if not path.exists():
-            raise AudioError(f"there is no file {path}: check the name")
-        if not path.is_file():
-            raise AudioError(f"{path} is no regular file: give a recording")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path} is empty (0 bytes): record it again")
-        _refuse_cut_wav(path)
         try:
-            file = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, OSError) as error:
-            reason = getattr(error, "error_string", error)
+            if not path.exists():
+                raise AudioError(f"there is no file {path}: check the name")
+            if not path.is_file():
+                raise AudioError(f"{path} is no regular file: give a recording")
+            if path.stat().st_size == 0:
+                raise AudioError(f"{path} is empty (0 bytes): record it again")
+            _refuse_cut_wav(path)
+            file = soundfile.SoundFile(os.fsencode(path))  # bytes: a recorder's file name need not be UTF-8
+        except OSError as error:
+            raise AudioError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string
             raise AudioError(f"{path} is no audio that can be read ({reason}): give WAV, FLAC, OGG or MP3") from error
         if file.frames <= 0:
             raise AudioError(f"{path} holds 0 samples: record it again")
+        if file.frames > MAX_SECONDS * file.samplerate:
+            raise AudioError(f"{path} does not say how long it is: write it again, as with `sox {path.name} new.wav`")
         if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
             raise AudioError(
                 f"{path} has a rate of {file.samplerate} Hz, {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz can be read"
@@ -82,10 +91,12 @@ class AudioFile:
             for channel in range(1, part.shape[1]):
                 mono += part[:, channel]
             mono /= np.float32(part.shape[1])
-            if not np.isfinite(mono).all():
-                bad = done + int(np.flatnonzero(~np.isfinite(mono))[0])
+            good = np.abs(mono) <= MAX_LEVEL  # False for NaN
+            if not good.all():
+                first = int(np.flatnonzero(~good)[0])
+                what = "too large" if np.isfinite(mono[first]) else "NaN or infinite"
                 raise AudioError(
-                    f"{self.path} has a sample that is NaN or infinite at {bad / self.rate_hz:.3f} s: "
+                    f"{self.path} has a sample that is {what} at {(done + first) / self.rate_hz:.3f} s: "
                     "export it again as PCM"
                 )
             done += len(part)
@@ -116,10 +127,17 @@ def _refuse_cut_wav(path: Path) -> None:
             start = file.tell()
             if name == b"fmt ":
                 rate = int.from_bytes(file.read(12)[8:12], "little")
+            if name == b"\0\0\0\0":  # space that a recorder reserved and never filled
+                return
             if name == b"data":
                 there = size - start
-                # 0 and about 4 GiB are what a recorder writes that could not go back to its header: length unknown
-                if 0 < length < 0xFFFF_0000 and there < length:
+                if length == 0 and there:
+                    raise AudioError(
+                        f"{path} has an unfinished header: it promises 0 bytes of sound, {there} follow: "
+                        "keep what is there with `sox --ignore-length`"
+                    )
+                # about 4 GiB is what a recorder writes that cannot go back to its header: libsndfile reads to the end
+                if length < 0xFFFF_0000 and there < length:
                     promised, found = (f"{n / rate:.2f} s" if rate else f"{n} bytes" for n in (length, there))
                     raise AudioError(
                         f"{path} is cut short: its header promises {promised} of sound, {found} are there: "

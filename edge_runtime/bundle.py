@@ -88,6 +88,9 @@ class Bundle:
         Raises BundleError, which says what was found, what was expected and what to do.
         """
         bundle = cls(Path(folder) if folder is not None else DEFAULT_BUNDLE, threads=threads)
+        for name in ("golden.npz", "phrases.jsonl"):
+            if name not in bundle.manifest.files:
+                raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         bundle.self_test()
         return bundle
 

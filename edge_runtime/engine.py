@@ -7,6 +7,7 @@ engine.phrases.add("an axe chopping wood")
 engine.search("somebody chopping wood")
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,13 +20,15 @@ import numpy as np
 from edge_runtime.archive import Archive, Hit, RecordingWriter
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.bundle import Bundle
-from edge_runtime.errors import HomeError
+from edge_runtime.errors import AudioError, HomeError
 from edge_runtime.home import Home
 from edge_runtime.listener import Listener, Window
-from edge_runtime.phrases import Match, Phrases, default_phrases
+from edge_runtime.phrases import Match, Phrases, default_phrases, tidy
 from edge_runtime.resample import Resampler
 
 __all__ = ["Engine", "Heard"]
+
+log = logging.getLogger(__name__)
 
 READ_AHEAD_BLOCKS = 8
 
@@ -68,13 +71,14 @@ class Engine:
         kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
         if phrases is not None:
             return cls(model, Phrases.of(model, list(phrases)), kept)
-        texts = default_phrases(model)
-        changed = kept.vocabulary(texts) if kept else texts
-        if kept is None or changed == texts:
+        texts = _vocabulary(model, kept)
+        if kept and (unread := [text for text in kept.vocabulary(()) if text not in texts]):
+            log.warning("this model knows no word of the phrases %s: they are kept, but not heard", unread)
+        if kept is None or texts == _vocabulary(model, None):
             cache = model.folder / "phrases.hnsw"
         else:
             cache = kept.index_file(model.fingerprint)
-        return cls(model, Phrases.of(model, changed, cache=cache, keep=write and cache.parent != model.folder), kept)
+        return cls(model, Phrases.of(model, texts, cache=cache, keep=write and cache.parent != model.folder), kept)
 
     def listen(
         self,
@@ -109,7 +113,10 @@ class Engine:
                 rate_hz=file.rate_hz,
                 to_hz=self.bundle.manifest.mel.rate_hz,
             )
-            return np.stack([window.embedding for window in windows])
+            embeddings = [window.embedding for window in windows]
+        if not embeddings:
+            raise _too_short(path)
+        return np.stack(embeddings)
 
     def embed_text(self, text: str) -> np.ndarray:
         """A phrase's embedding (E,), unit length."""
@@ -122,8 +129,12 @@ class Engine:
             hop = self.bundle.manifest.window.archive_hop
             blocks = _read_ahead(_counted(file.blocks(), writer, file.rate_hz, progress))
             to_hz = self.bundle.manifest.mel.rate_hz
+            empty = True
             for window in stream(Listener(self.bundle, hop=hop), blocks, rate_hz=file.rate_hz, to_hz=to_hz):
                 writer.add(window)
+                empty = False
+            if empty:
+                raise _too_short(path)
             return writer.heard_s
 
     def search(self, text: str, *, k: int = 5) -> list[Hit]:
@@ -134,16 +145,27 @@ class Engine:
         """Take over what another process has changed in the home's vocabulary."""
         if self.home is None:
             return
-        wanted = self.home.vocabulary(default_phrases(self.bundle))
-        for text in [phrase for phrase in self.phrases if phrase not in set(wanted)]:
+        wanted = _vocabulary(self.bundle, self.home)
+        known = set(self.phrases)
+        for text in known.difference(wanted):
             self.phrases.remove(text)
         for text in wanted:
-            self.phrases.add(text)
+            if text not in known:
+                self.phrases.add(text)
 
     def _archive(self) -> Archive:
         if self.archive is None:
             raise HomeError("this engine was opened without a home, so it has no archive: Engine.open(home=…)")
         return self.archive
+
+
+def _vocabulary(bundle: Bundle, home: Home | None) -> list[str]:
+    """The bundle's phrases with the home's changes, less those that this model cannot read (another took them)."""
+    texts = list(dict.fromkeys(map(tidy, default_phrases(bundle))))
+    if home is None:
+        return texts
+    own = set(texts)
+    return [t for t in dict.fromkeys(home.vocabulary(texts)) if t in own or bundle.tokenizer.reads(t)]
 
 
 def stream(listener: Listener, blocks: Iterable[np.ndarray], *, rate_hz: int, to_hz: int) -> Iterator[Window]:
@@ -153,6 +175,10 @@ def stream(listener: Listener, blocks: Iterable[np.ndarray], *, rate_hz: int, to
         yield from listener.push(resampler.push(block))
     yield from listener.push(resampler.flush())
     yield from listener.flush()
+
+
+def _too_short(path: str | Path) -> AudioError:
+    return AudioError(f"{path} is too short, a few samples at most: record it again")
 
 
 def _counted(

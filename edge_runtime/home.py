@@ -72,7 +72,10 @@ class Home:
             if version > len(MIGRATIONS):
                 raise HomeError(f"{path} was written by a newer earmark (layout {version}): update earmark")
             if write and version < len(MIGRATIONS):
-                _migrate(db, version)
+                _migrate(db)
+            elif version == 0:  # made by nobody yet
+                db.close()
+                return None
         except OSError as error:
             raise HomeError(f"cannot write to {path} ({error.strerror}): choose another folder with --home") from error
         except sqlite3.Error as error:
@@ -122,9 +125,10 @@ class Home:
         return int(self.db.execute("pragma data_version").fetchone()[0])
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> None:
-    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
-        db.execute("begin immediate")
+def _migrate(db: sqlite3.Connection) -> None:
+    db.execute("begin immediate")
+    version = db.execute("pragma user_version").fetchone()[0]  # another process may have been first
+    for step in MIGRATIONS[version:]:
         step(db)
-        db.execute(f"pragma user_version = {number}")
-        db.execute("commit")
+    db.execute(f"pragma user_version = {len(MIGRATIONS)}")
+    db.execute("commit")

@@ -7,7 +7,7 @@ manifest.fingerprint                    # names the joint space; embeddings of t
 import dataclasses
 import hashlib
 import json
-import types
+import sys
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ SCHEMA = 1
 """Version of the bundle's layout. A runtime reads the one that it was written for and refuses the others."""
 
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_NAME_BYTES = 255
 SHA256_HEX = 64
 
 
@@ -149,6 +150,10 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         _positive(self, "segments", "hop", "archive_hop")
+        if max(self.hop, self.archive_hop) > self.segments:
+            raise BundleError(
+                f"hops of {self.hop} and {self.archive_hop} pass over sound: a window has {self.segments}"
+            )
         if self.archive_hop % self.hop:
             raise BundleError(f"archive hop {self.archive_hop} is no multiple of the hop {self.hop}")
 
@@ -193,14 +198,16 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, digest in self.files.items():
-            if Path(name).name != name or name in ("", ".", "..", "manifest.json"):
+            plain = Path(name).name == name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES
+            if not plain or name in ("", ".", "..", "manifest.json"):
                 raise BundleError(f"the manifest names the file {name!r}; only plain names inside the bundle are read")
             if len(digest) != SHA256_HEX:
                 raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
         audio = [graph for profile in self.profiles.values() for graph in (profile.encoder, profile.head)]
-        for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio):
-            if graph.file not in self.files:
-                raise BundleError(f"the manifest gives no sha256 for {graph.file}: export the bundle again")
+        graphs = (self.encoder.graph, self.head.graph, self.text.graph, *audio)
+        for name in ("mel.npz", "tokenizer.json", *(graph.file for graph in graphs)):
+            if name not in self.files:
+                raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         if self.encoder.stream and not self.profiles:
             raise BundleError("the manifest has a streaming encoder without profiles: export the bundle again")
         if audio and [graph.file for graph in audio[:2]] != [self.encoder.graph.file, self.head.graph.file]:
@@ -252,8 +259,8 @@ class Manifest:
             raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise BundleError(f"{path} is not valid JSON ({error}): copy or export the bundle again") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path} cannot be read as JSON ({error}): copy or export the bundle again") from error
         found = data.get("schema") if isinstance(data, dict) else None
         if found != SCHEMA:
             raise BundleError(
@@ -315,8 +322,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float and type(value) in (int, float) and abs(value) < float("inf"):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # no NaN, no infinity
         return float(value)
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
+    if kind in (str, int) and type(value) is kind:
         return value
-    raise BundleError(f"{where} is {json.dumps(value)[:60]}, expected {getattr(kind, '__name__', kind)}")
+    found = type(value).__name__ if isinstance(value, list | dict) else json.dumps(value)[:60]
+    raise BundleError(f"{where} is {found}, expected {getattr(kind, '__name__', kind)}")

@@ -55,7 +55,7 @@ class Phrases:
             try:
                 return cls(bundle, unique, VectorIndex.load(cache, spec, width=width, **about))
             except BundleError as error:
-                log.info("phrase index rebuilt: %s", error)
+                log.warning("the phrase index is made again from the phrases: %s", error)
         index = VectorIndex.build(bundle.embed_text(unique), spec)
         if cache is not None and keep:
             try:

@@ -89,7 +89,7 @@ class VectorIndex:
             about = json.loads(_sidecar(path).read_text(encoding="utf-8"))
             found = {name: about[name] for name in ("fingerprint", "content", "width", "m", "ef_construction")}
             count, digest, ef = int(about["count"]), str(about["sha256"]), int(about["ef"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(f"index {path.name} has no readable description ({error})") from error
         asked = {
             "fingerprint": fingerprint,
@@ -100,9 +100,8 @@ class VectorIndex:
         }
         for name, value in asked.items():
             if found[name] != value:
-                raise BundleError(
-                    f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of another model"
-                )
+                of = "other phrases" if name == "content" else "another model"
+                raise BundleError(f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of {of}")
         if not path.is_file() or sha256_of(path) != digest:
             raise BundleError(f"index {path.name} is damaged: its sha256 is not the one in its description")
         index = hnswlib.Index(space="ip", dim=width)

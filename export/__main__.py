@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from edge_runtime.errors import EarmarkError
 from export.bundle import Assembly, export_bundle
 from export.verify import GateError
 
@@ -57,9 +58,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except GateError as error:
         print(f"export: no bundle was written: {error}", file=sys.stderr)
         return 1
-    except (FileNotFoundError, ValueError) as error:
+    except (EarmarkError, FileNotFoundError, ValueError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
+    except SystemExit as done:  # how typer ends, well or with a usage error
+        return int(done.code or 0)
     return 0
 
 

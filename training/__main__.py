@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from edge_runtime.errors import EarmarkError
 from training.sounds import read_clips
 
 __all__ = ["app"]
@@ -196,6 +197,6 @@ def _parsed(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         app()
-    except (FileNotFoundError, ValueError) as error:
+    except (EarmarkError, FileNotFoundError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)

@@ -39,7 +39,7 @@ MAX_WORDS = 64
 class TrainConfig:
     """Settings of one run. `loss` is "infonce" or "margin"; weights of 0 leave a part out."""
 
-    epochs: int = 40
+    epochs: int = 80
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -51,7 +51,7 @@ class TrainConfig:
     joint_width: int = 512
     audio_pooling: str = "netrvlad"
     text_pooling: str = "netrvlad"
-    dropout: float = 0.3
+    dropout: float = 0.4
     seed: int = 0
     device: str = "auto"
 

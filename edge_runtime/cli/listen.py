@@ -106,7 +106,7 @@ def demo(
         path = audio or _write_demo_scene(home / "scene.wav")
         if audio is None:
             print("A minute of field sounds, synthesised on this machine. What follows is what the model says to it.\n")
-        report = PeopleReport(engine)
+        report = PeopleReport(engine, name_files=False)
         session = Session(engine, keep=True, live_phrases=False, seconds=None)
         started = time.monotonic()
         best: dict[str, float] = {}
@@ -117,7 +117,7 @@ def demo(
                     best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
         report.coverage(session.heard_s, session.lost_s)
         took = time.monotonic() - started
-        print(f"heard {clock(session.heard_s)} in {took:.1f} s: {session.heard_s / took:.0f} times real time\n")
+        print(f"That took {took:.1f} s, {session.heard_s / took:.0f} times faster than the sound itself.\n")
         queries = (
             ("an emergency vehicle passing by", "bad weather")
             if audio is None
@@ -216,20 +216,24 @@ class JsonReport:
 
 
 class PeopleReport:
-    def __init__(self, engine: Engine) -> None:
+    """Lines for people; `name_files`: say whose lines they are."""
+
+    def __init__(self, engine: Engine, *, name_files: bool = True) -> None:
         from rich.console import Console
 
         from edge_runtime.cli.timeline import Timeline
 
         self._console = Console(highlight=False, markup=False)
-        self._timeline = Timeline(self._console, heard=engine.bundle.manifest.match.heard)
+        manifest = engine.bundle.manifest
+        self._timeline = Timeline(self._console, heard=manifest.match.heard, hop_s=manifest.hop_s)
+        self._name_files = name_files
         self._name = ""
 
     def window(self, source: Source, heard: Heard) -> None:
         if source.name != self._name:
             self._timeline.close()
             self._name = source.name
-            if source.path:
+            if source.path and self._name_files:
                 self._console.print(source.name, style="bold")
         self._timeline.add(heard)
 

@@ -45,12 +45,13 @@ def remove(
     """Remove phrases, the bundle's own ones included."""
     engine = open_engine(bundle=bundle, home=home, write=True)
     texts = [tidy(text) for text in phrases]
-    for text in texts:
-        if text not in engine.phrases:
-            raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
     assert engine.home is not None
+    known = {*engine.phrases, *engine.home.vocabulary(())}  # also those that only another model can read
+    for text in texts:
+        if text not in known:
+            raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
     engine.home.keep_phrases(texts, kept=False)
-    print(f"removed {len(texts)}; the vocabulary has {len(engine.phrases) - len(set(texts))} phrases")
+    print(f"removed {len(texts)}; the vocabulary has {len(set(engine.phrases) - set(texts))} phrases")
 
 
 @app.command("list")

@@ -1,6 +1,8 @@
 """What is heard, for people: one line for each stretch in which the same phrase is on top.
 
-On a terminal the line of the current stretch is rewritten at each window; elsewhere a stretch is printed when it ends.
+A window looks back over 10 s that earlier windows have told already, so a line's times are those of the hops that its
+windows add. On a terminal the line of the current stretch is rewritten at each window; elsewhere a stretch is printed
+when it ends.
 """
 
 from rich.console import Console
@@ -12,15 +14,18 @@ from edge_runtime.engine import Heard
 __all__ = ["Timeline"]
 
 BAR_CELLS = 12
+BRIEF_S = 4.0
+"""A stretch in which nothing is heard is only told from this length on: between two sounds it is no news."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Timeline:
-    """`heard`: the score from which a phrase counts as heard; below it the line says so."""
+    """`heard`: the score from which a phrase counts as heard; below it the line says so. `hop_s`: between windows."""
 
-    def __init__(self, console: Console, *, heard: float) -> None:
+    def __init__(self, console: Console, *, heard: float, hop_s: float) -> None:
         self._console = console
         self._floor = heard
+        self._hop_s = hop_s
         self._stretch: list[Heard] = []
 
     def add(self, heard: Heard) -> None:
@@ -32,9 +37,12 @@ class Timeline:
 
     def close(self) -> None:
         """End the current stretch."""
-        if self._stretch:
+        if self._stretch and (self._name(self._stretch[0]) or self._start_s() + BRIEF_S <= self._stretch[-1].end_s):
             self._console.print(self._line(), overflow="crop", no_wrap=True)
-            self._stretch = []
+        self._stretch = []
+
+    def _start_s(self) -> float:
+        return max(0.0, self._stretch[0].end_s - self._hop_s)
 
     def _name(self, heard: Heard) -> str:
         top = heard.matches[0]
@@ -43,9 +51,7 @@ class Timeline:
     def _line(self) -> Text:
         best = max(self._stretch, key=lambda heard: heard.matches[0].score)
         name = self._name(self._stretch[0])
-        # a window looks back over seconds that other windows own: the newest hop is what it adds
-        start = self._stretch[0].start_s if len(self._stretch) == 1 else self._stretch[0].end_s
-        line = Text(f"{clock(start):>7}–{clock(self._stretch[-1].end_s):<7} ", style="dim")
+        line = Text(f"{clock(self._start_s()):>7}–{clock(self._stretch[-1].end_s):<7} ", style="dim")
         if not name:
             return line.append("nothing that the vocabulary names", style="dim")
         line.append(bar(best.matches[0].score), style="cyan")

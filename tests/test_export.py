@@ -1,0 +1,190 @@
+"""Export: the graphs say what PyTorch says, the gates close, and the loop from sounds to a listening bundle holds."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("onnx", reason="needs the export extra")
+
+from edge_runtime.graph import OnnxGraph  # noqa: E402
+from edge_runtime.tokenizer import batch_of  # noqa: E402
+from export.graphs import head_graph, text_graph  # noqa: E402
+from export.quantise import quantise  # noqa: E402
+from export.verify import Gate, cosines  # noqa: E402
+from training.retrieval import DualEncoder, RetrievalConfig  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+FP32_ERROR = 1e-5
+"""onnxruntime and PyTorch sum in other orders; unit vectors part by about 1e-7."""
+
+
+def trained_like(**settings: object) -> DualEncoder:
+    """A small model whose batch norms and standardisation are far from the identity, as after training."""
+    torch.manual_seed(0)
+    model = DualEncoder(
+        RetrievalConfig(segment_width=24, word_width=300, joint_width=32, **settings), torch.randn(50, 300)
+    )
+    model.segment_mean.normal_()
+    model.segment_std.uniform_(0.5, 2)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight, 1, 0.2)
+            torch.nn.init.normal_(module.bias)
+    return model.eval()
+
+
+@pytest.mark.parametrize("pooling", ["netrvlad", "mean"])
+def test_the_folded_head_is_the_audio_tower_for_any_number_of_segments(tmp_path: Path, pooling: str) -> None:
+    model = trained_like(audio_pooling=pooling)
+    head_graph(model, tmp_path / "head.onnx")
+    head = OnnxGraph(tmp_path / "head.onnx", inputs={"segments": (None, 24)}, outputs={"embedding": (32,)})
+    for count in (1, 2, 31, 40):
+        segments = np.random.default_rng(count).standard_normal((count, 24)).astype(np.float32)
+        with torch.inference_mode():
+            eager = model.audio(torch.from_numpy(segments)[None], torch.ones(1, count, dtype=torch.bool))[0]
+        np.testing.assert_allclose(head(segments=segments), eager.numpy(), atol=FP32_ERROR)
+
+
+def test_the_folded_text_encoder_is_the_text_tower_padding_and_all(tmp_path: Path) -> None:
+    model = trained_like()
+    text_graph(model, tmp_path / "text.onnx", int8_words=False)
+    text = OnnxGraph(tmp_path / "text.onnx", inputs={"token_ids": (None, None)}, outputs={"embedding": (None, 32)})
+    ids = batch_of([np.array([4]), np.array([7, 8, 9, 49]), np.array([1, 2])])
+    with torch.inference_mode():
+        eager = model.text(torch.from_numpy(ids)).numpy()
+    np.testing.assert_allclose(text(token_ids=ids), eager, atol=FP32_ERROR)
+    np.testing.assert_allclose(text(token_ids=ids[:1, :1]), eager[:1], atol=FP32_ERROR)
+
+
+def test_int8_words_and_products_stay_close_and_are_a_quarter_of_the_size(tmp_path: Path) -> None:
+    model = trained_like()
+    for name, int8 in (("fp32", False), ("words", True)):
+        text_graph(model, tmp_path / f"{name}.onnx", int8_words=int8)
+    phrases = [np.random.default_rng(i).integers(1, 50, 1 + i % 9) for i in range(40)]
+    feeds = ({"token_ids": ids[None]} for ids in phrases)
+    quantise(tmp_path / "words.onnx", tmp_path / "int8.onnx", feeds, ops=("MatMul", "Gemm"), min_weights=10_000)
+    sizes = {name: (tmp_path / f"{name}.onnx").stat().st_size for name in ("fp32", "int8")}
+    assert sizes["int8"] < 0.3 * sizes["fp32"]
+    shapes = {"inputs": {"token_ids": (None, None)}, "outputs": {"embedding": (None, 32)}}
+    exact, small = (OnnxGraph(tmp_path / f"{name}.onnx", **shapes) for name in ("fp32", "int8"))
+    ids = batch_of(phrases)
+    # 8 bits a factor leave 0.5 % of noise in each product; a wrong scale or column order falls below .9
+    assert cosines(exact(token_ids=ids), small(token_ids=ids)).min() > 0.995
+
+
+def test_quantising_nothing_is_an_error(tmp_path: Path) -> None:
+    head_graph(trained_like(), tmp_path / "head.onnx")
+    with pytest.raises(ValueError, match="no MatMul with a weight of 999999999 numbers"):
+        quantise(tmp_path / "head.onnx", tmp_path / "out.onnx", [], ops=("MatMul",), min_weights=999_999_999)
+
+
+def test_a_gate_refuses_what_is_beyond_its_bound_and_what_is_no_number() -> None:
+    assert Gate("error", 1e-6, 1e-4).passed
+    assert not Gate("error", 1e-3, 1e-4).passed
+    assert Gate("cosine", 0.99, 0.98, at_most=False).passed
+    assert not Gate("cosine", 0.9, 0.98, at_most=False).passed
+    assert not Gate("error", float("nan"), 1e-4).passed
+    assert not Gate("cosine", float("nan"), 0.98, at_most=False).passed
+
+
+@pytest.fixture(scope="module")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthesised recordings with a clips.csv, as the shared sounds have: four sounds, nine clips each."""
+    import soundfile
+
+    from edge_runtime.synthesis import Studio, crickets, dog, siren, thunderstorm
+
+    root = tmp_path_factory.mktemp("sounds")
+    makers = {"crickets": crickets, "dog": dog, "siren": siren, "thunderstorm": thunderstorm}
+    rows = []
+    for label, make in makers.items():
+        for i, split in enumerate(["train"] * 5 + ["val"] * 2 + ["test"] * 2):
+            name = f"{label}-{i}.wav"
+            sound = make(Studio(32_000, seed=i), 3.0)
+            soundfile.write(root / name, 0.3 * sound / np.abs(sound).max(), 32_000)
+            rows.append((name, split, label, "", name, "esc50", 3.0, "ours", -20.0))
+    with (root / "clips.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "split", "label", "captions", "recording", "source", "seconds", "licence", "rms_dbfs"))
+        writer.writerows(rows)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_sounds_become_a_bundle_that_names_them_and_a_broken_graph_becomes_none(
+    shared: Path, small_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_runtime import Engine
+    from edge_runtime.tokenizer import words_of
+    from export import precision
+    from export.__main__ import run as export
+    from training.features import extract, load
+    from training.mel_tables import efficientat_mel
+    from training.mn import load_mn04
+    from training.phrasings import TEMPLATES, phrasings_of
+    from training.sounds import read_clips
+    from training.train import TrainConfig, train
+    from training.words import WordVectors
+
+    weights = shared / "weights/efficientat_mn04_as"
+    clips = read_clips(small_world)
+    features = tmp_path / "features"
+    paths = extract(clips, load_mn04(weights), *efficientat_mel(), out=features, copies=1)
+    labels = sorted({clip.label for clip in clips})
+    texts = [*TEMPLATES, "a dog barks in the rain", *(text for name in labels for text in phrasings_of(name))]
+    words = sorted({word for text in texts for word in words_of(text)})
+    vectors = np.random.default_rng(0).standard_normal((len(words), 300)).astype(np.float32) / 300**0.5
+    config = TrainConfig(epochs=30, batch=10, learning_rate=5e-3, average=0.5, joint_width=32, device="cpu")
+    train(clips, load(paths), WordVectors(words, vectors, "made up"), config, tmp_path / "run")
+    (tmp_path / "phrases.txt").write_text("\n".join(labels))
+    arguments = [
+        str(tmp_path / "run"),
+        str(tmp_path / "bundle"),
+        "--sounds",
+        str(small_world),
+        "--features",
+        str(features),
+    ]
+    arguments += ["--weights", str(weights), "--phrases", str(tmp_path / "phrases.txt")]
+    assert export(arguments) == 0
+
+    engine = Engine.open(tmp_path / "bundle")
+    heard = {clip.path: engine.caption(clip.path, k=1)[0].phrase for clip in clips if clip.split == "test"}
+    right = sum(heard[clip.path] == clip.label for clip in clips if clip.split == "test")
+    assert right >= 6  # of eight; chance is two
+
+    def broken(source: Path, target: Path, samples: object, **rest: object) -> None:
+        """An int8 graph of another model: loads, has the right shapes, says something else."""
+        quantise(source, target, samples, **rest)
+        import onnx
+
+        model = onnx.load(target)
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2:
+                values = onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values[::-1]), tensor.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(precision, "quantise", broken)
+    before = sorted(path.name for path in (tmp_path / "bundle").iterdir())
+    arguments[1] = str(tmp_path / "none")
+    assert export(arguments) == 1
+    assert not (tmp_path / "none").exists()
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == before
+    assert not list(tmp_path.glob(".none-*"))
+
+
+def test_a_folder_that_is_no_bundle_is_not_overwritten(tmp_path: Path) -> None:
+    from export.__main__ import run as export
+
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("keep me")
+    assert export([str(tmp_path / "run"), str(tmp_path)]) == 2
+    assert precious.read_text() == "keep me"

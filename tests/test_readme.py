@@ -1,0 +1,40 @@
+"""The README says what is so: its tables are the bundle's, its commands and files exist."""
+
+import re
+from pathlib import Path
+
+import typer
+
+from benchmarks.readme import README, filled
+from edge_runtime.cli import app
+
+TEXT = README.read_text(encoding="utf-8")
+ROOT = README.parent
+
+
+def test_its_tables_are_those_of_the_shipped_bundle() -> None:
+    assert "<!-- test split -->" in TEXT
+    assert filled(TEXT) == TEXT, "run `python -m benchmarks.readme`"
+
+
+def test_every_earmark_command_in_it_exists() -> None:
+    group = typer.main.get_command(app)
+    named = set(re.findall(r"^earmark ([a-z]+)", TEXT, re.MULTILINE))
+    assert named
+    assert named <= set(group.commands)  # type: ignore[attr-defined]
+
+
+def test_every_file_of_its_map_exists() -> None:
+    block = TEXT.split("## Map")[1].split("```")[1]
+    folder, missing = Path(), []
+    for line in block.strip().splitlines():
+        if match := re.match(r"(\w+/)", line):
+            folder = ROOT / match[1]
+        missing += [name for name in re.findall(r"\b(\w+\.py)\b", line) if not list(folder.rglob(name))]
+    assert not missing
+
+
+def test_the_model_card_keeps_the_notices_of_what_it_is_made_from() -> None:
+    card = (ROOT / "edge_runtime/default_bundle/MODEL_CARD.md").read_text(encoding="utf-8")
+    for needed in ("Copyright (c) 2022 Florian Schmid", "Permission is hereby granted", "CC BY-NC", "Non-commercial"):
+        assert needed in card
