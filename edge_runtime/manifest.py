@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
