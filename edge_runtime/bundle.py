@@ -2,28 +2,39 @@
 
     bundle = Bundle.open()                  # the bundle inside the package
     bundle = Bundle.open("my-bundle")
+    bundle = Bundle.open("my-bundle", profile="small")      # one of its precisions
     bundle.embed_text(["a dog barks"])      # (1, E) unit vectors
 
-Opening checks, in this order: the manifest, the sha256 of every file, each graph's input and output shapes, and the
-self-test: a known signal must give the known answers of `golden.npz` on this very CPU.
+Opening checks, in this order: the manifest, the sha256 of every file that is used, each graph's inputs and outputs,
+and the self-test: a known signal must give the known answers of `golden.npz` on this very CPU.
+
+With a home, a bundle of several profiles opens with the one that `earmark doctor --tune` found best on this CPU, and
+its fp32 graphs come optimised and mapped from the home's cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
-from edge_runtime.manifest import Manifest, sha256_of
+from edge_runtime.graph_cache import GraphCache
+from edge_runtime.manifest import Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
+from edge_runtime.profile_choice import chosen_profile
+from edge_runtime.streaming import StreamingEncoder, streaming_graph_io
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "Golden"]
+__all__ = ["DEFAULT_BUNDLE", "REFERENCE", "Bundle", "Golden", "check_all_files"]
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
+
+REFERENCE = "reference"
+"""In golden.npz: the embedding of the unquantised network, beside those of the profiles."""
 
 MIN_COSINE = 0.999
 """Self-test bound. int8 kernels of different CPUs round differently; over the export's own tests they stay above .9999,
@@ -35,7 +46,7 @@ MAX_MEL_ERROR = 2e-3
 @dataclass(frozen=True)
 class Golden:
     """A generated signal and what each stage answers: `signal (n,)`, `log_mel (T, M)`, `embedding (E,)`, all float32;
-    `token_ids (L,)` int64 and `text_embedding (E,)` float32."""
+    `token_ids (L,)` int64 and `text_embedding (E,)` float32. A file holds an embedding for each profile."""
 
     signal: np.ndarray
     log_mel: np.ndarray
@@ -43,36 +54,64 @@ class Golden:
     token_ids: np.ndarray
     text_embedding: np.ndarray
 
-    def save(self, path: Path) -> None:
-        np.savez_compressed(path, **vars(self))
+    def save(self, path: Path, *, profiles: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write it; `profiles`: the embedding (E,) of each profile by name, and of `REFERENCE`."""
+        arrays: dict[str, Any] = dict(vars(self))
+        arrays |= {f"embedding.{name}": embedding for name, embedding in (profiles or {}).items()}
+        np.savez_compressed(path, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> "Golden":
+    def load(cls, path: Path, *, profile: str | None = None) -> "Golden":
+        """What `profile` answers (default: the bundle's one precision)."""
+        keys = {name: name for name in cls.__dataclass_fields__}
+        if profile is not None:
+            keys["embedding"] = f"embedding.{profile}"
         with np.load(path, allow_pickle=False) as file:
-            return cls(**{name: file[name] for name in cls.__dataclass_fields__})
+            return cls(**{name: file[key] for name, key in keys.items()})
 
 
 class Bundle:
     """The model of one bundle, stateless: front end, encoder, head and text encoder. `open` is the way in."""
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        profile: str | None = None,
+        threads: int = 1,
+        cache: GraphCache | None = None,
+        write: bool = True,
+    ) -> None:
+        """`cache` keeps optimised fp32 graphs; with `write=False` it is only read."""
         self.folder = folder
         self.manifest = manifest = Manifest.read(folder)
-        _check_files(folder, manifest)
+        parts = manifest.profile(profile)
+        self.profile = profile or next(iter(manifest.profiles), None)
+        """The name of the profile in use; None in a bundle of one precision."""
+        self._threads = threads
+        encoder, head = (
+            self._optimised(graph, cache, write=write) if manifest.profiles else None
+            for graph in (parts.encoder, parts.head)
+        )
+        idle = {graph.file for each in manifest.profiles.values() for graph in (each.encoder, each.head)}
+        idle -= {graph.file for graph, path in ((parts.encoder, encoder), (parts.head, head)) if path is None}
+        _check_files(folder, manifest, unread=idle)
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
         width, joint = manifest.encoder.width, manifest.head.width
+        self._states = parts.states
         self._encoder = OnnxGraph(
-            folder / manifest.encoder.graph.file,
-            inputs={"log_mel": (1, manifest.mel.bands, None)},
-            outputs={"segments": (None, width)},
+            encoder or folder / parts.encoder.file,
+            **self._encoder_io(),
             threads=threads,
+            optimised=encoder is not None,
         )
         self._head = OnnxGraph(
-            folder / manifest.head.graph.file,
+            head or folder / parts.head.file,
             inputs={"segments": (None, width)},
             outputs={"embedding": (joint,)},
             threads=threads,
+            optimised=head is not None,
         )
         self._text = OnnxGraph(
             folder / manifest.text.graph.file,
@@ -82,12 +121,28 @@ class Bundle:
         )
 
     @classmethod
-    def open(cls, folder: str | Path | None = None, *, threads: int = 1) -> "Bundle":
+    def open(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        profile: str | None = None,
+        home: str | Path | None = None,
+        threads: int = 1,
+        write: bool = True,
+    ) -> "Bundle":
         """Load and verify the bundle in `folder` (default: the one inside the package).
+
+        `profile`: which of its precisions (default: the one that was chosen for this CPU and is told in `home`, else
+        the bundle's first). `home` also keeps optimised graphs; with `write=False` it is only read.
 
         Raises BundleError, which says what was found, what was expected and what to do.
         """
-        bundle = cls(Path(folder) if folder is not None else DEFAULT_BUNDLE, threads=threads)
+        folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
+        home = Path(home).expanduser() if home is not None else None
+        if profile is None and home is not None:
+            profile = chosen_profile(home, Manifest.read(folder))
+        cache = GraphCache(home / "graphs") if home is not None else None
+        bundle = cls(folder, profile=profile, threads=threads, cache=cache, write=write)
         for name in ("golden.npz", "phrases.jsonl"):
             if name not in bundle.manifest.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
@@ -107,10 +162,14 @@ class Bundle:
         """The frame of digital silence, (M,) float32."""
         return self.tables.silence(self.manifest.mel)
 
-    def encoder(self) -> WindowedEncoder:
-        """A new encoder state for one source."""
-        keep = self.manifest.window.segments
-        return WindowedEncoder(self._encoder, self.manifest.encoder, silence=self.silence, keep_segments=keep)
+    def encoder(self, *, hop: int | None = None) -> WindowedEncoder | StreamingEncoder:
+        """A new encoder state for one source. `hop`: the segments that a streaming encoder computes at a time (default:
+        what fits the manifest's hop); BundleError where it cannot take it. A windowed one has no such limit."""
+        spec, keep = self.manifest.encoder, self.manifest.window.segments
+        if spec.stream is None:
+            return WindowedEncoder(self._encoder, spec, silence=self.silence, keep_segments=keep)
+        hop = hop if hop is not None else spec.stream.chunk_for(self.manifest.window.hop)
+        return StreamingEncoder(self._encoder, spec, self._states, silence=self.silence, keep_segments=keep, hop=hop)
 
     def embed_segments(self, segments: np.ndarray) -> np.ndarray:
         """Segments (S, D) of one window -> its embedding (E,), unit length."""
@@ -137,7 +196,7 @@ class Bundle:
     def self_test(self) -> dict[str, float]:
         """Compare this CPU's answers with the export's; return the figures, or raise BundleError."""
         try:
-            golden = Golden.load(self.folder / "golden.npz")
+            golden = Golden.load(self.folder / "golden.npz", profile=self.profile)
         except (OSError, ValueError, KeyError) as error:
             raise BundleError(f"golden.npz cannot be read ({error}): copy or export the bundle again") from error
         found = self.answers(golden.signal, golden.token_ids)
@@ -153,17 +212,49 @@ class Bundle:
             raise BundleError(
                 f"self-test of {self.folder} failed on this CPU: {figures}, expected cosines of at least {MIN_COSINE} "
                 f"and a log-mel error of at most {MAX_MEL_ERROR}: export the bundle again, or report this CPU"
+                + (f"; another profile may serve ({', '.join(self.manifest.profiles)})" if self.profile else "")
             )
         return figures
 
+    def _encoder_io(self) -> dict[str, Any]:
+        bands, spec = self.manifest.mel.bands, self.manifest.encoder
+        if spec.stream is not None:
+            return streaming_graph_io(spec, self._states, bands=bands)
+        return {"inputs": {"log_mel": (1, bands, None)}, "outputs": {"segments": (None, spec.width)}}
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+    def _optimised(self, graph: Graph, cache: GraphCache | None, *, write: bool) -> Path | None:
+        """This CPU's form of an fp32 graph. None: there is none, or the graph is int8, which is packed at loading."""
+        if cache is None or graph.precision != "fp32":
+            return None
+        sha256 = self.manifest.files[graph.file]
+        found = cache.find(sha256)
+        if found is not None or not write:
+            return found
+        _check_file(self.folder / graph.file, sha256)
+        return cache.build(self.folder / graph.file, sha256)
+
+
+def check_all_files(folder: Path) -> None:
+    """Compare every file of a bundle with its manifest, those of other profiles too. Raises BundleError."""
+    _check_files(folder, Manifest.read(folder), unread=set())
+
+
+def _check_files(folder: Path, manifest: Manifest, *, unread: set[str]) -> None:
+    """All files must be there; those that are `unread` (other profiles, or cached in another form) are not hashed."""
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{folder} lacks {name}, which its manifest lists: copy or export the bundle again")
+        if name not in unread:
+            _check_file(path, expected)
+
+
+def _check_file(path: Path, expected: str) -> None:
+    try:
         found = sha256_of(path)
-        if found != expected:
-            raise BundleError(
-                f"{path} is damaged: sha256 {found[:12]}…, the manifest says {expected[:12]}…: copy the bundle again"
-            )
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}): copy or export the bundle again") from error
+    if found != expected:
+        raise BundleError(
+            f"{path} is damaged: sha256 {found[:12]}…, the manifest says {expected[:12]}…: copy the bundle again"
+        )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.bundle import Bundle
+from edge_runtime.streaming import StreamingEncoder
 
 __all__ = ["Listener", "Window"]
 
@@ -42,7 +43,8 @@ class Listener:
         self._hop = hop or self._plan.hop
         self._early = early
         self._mel = bundle.log_mel()
-        self._encoder = bundle.encoder()
+        stream = bundle.manifest.encoder.stream
+        self._encoder = bundle.encoder(hop=stream.chunk_for(self._hop) if stream else None)
         self.reset()
 
     def reset(self) -> None:
@@ -75,6 +77,24 @@ class Listener:
         if end > self._last_end:
             yield self._window(end, settled=True)
         self.reset()
+
+    def provisional(self) -> Window | None:
+        """The window that ends with the newest frame, without waiting for a streaming encoder's look-ahead; its last
+        segments may still change, so it is not settled. None where nothing newer than `push` gave is known."""
+        if not isinstance(self._encoder, StreamingEncoder):
+            return None
+        newest = self._encoder.provisional()
+        if not len(newest):
+            return None
+        end = self._encoder.available + len(newest)
+        first = max(0, end - self._plan.segments)
+        parts = [newest[-(end - first) :]]
+        if first < self._encoder.available:
+            parts.insert(0, self._encoder.segments(first, self._encoder.available))
+        embedding = self._bundle.embed_segments(np.concatenate(parts))
+        segment_s = self._bundle.manifest.segment_s
+        heard_s = self._samples / self._mel.spec.rate_hz
+        return Window(first * segment_s, min(end * segment_s, heard_s), embedding, False, first)
 
     def _first_end(self) -> int:
         if not self._early:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_runtime.audio_file import AudioFile, recordings_in
-from edge_runtime.cli.options import Bundle, Home, Json, TopK, clock, open_engine, print_json
+from edge_runtime.cli.options import Bundle, Home, Json, Profile, TopK, clock, open_engine, print_json
 from edge_runtime.errors import AudioError, EarmarkError
 
 __all__ = ["index", "search"]
@@ -21,9 +21,10 @@ def index(
     paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
     home: Home = None,
     bundle: Bundle = None,
+    profile: Profile = None,
 ) -> None:
     """Embed recordings into the archive. Run it again to go on: what is there already is passed over."""
-    engine = open_engine(bundle=bundle, home=home, write=True)
+    engine = open_engine(bundle=bundle, home=home, profile=profile, write=True)
     assert engine.archive is not None
     files, failed = [], 0
     lengths: dict[Path, float] = {}

@@ -9,12 +9,17 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from edge_runtime.bundle import DEFAULT_BUNDLE, check_all_files
 from edge_runtime.bundle import Bundle as Model
-from edge_runtime.cli.options import Bundle, Home, Json, open_engine, print_json
+from edge_runtime.cli.options import Bundle, Home, Json, Profile, open_engine, print_json
+from edge_runtime.cpu import cpu_model
 from edge_runtime.errors import AudioError, EarmarkError
 from edge_runtime.home import Home as Store
 from edge_runtime.home import default_home
 from edge_runtime.listener import Listener
+from edge_runtime.manifest import Manifest
+from edge_runtime.profile_choice import keep_choice
+from edge_runtime.tune import MIN_COSINE, fastest, measure_profiles
 
 __all__ = ["bundle_app", "devices", "doctor", "embed_app"]
 
@@ -24,10 +29,22 @@ embed_app = typer.Typer(help="Embeddings as NumPy files.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option("--out", help="The .npy file to write.")]
 
 
-def doctor(home: Home = None, bundle: Bundle = None) -> None:
+def doctor(
+    home: Home = None,
+    bundle: Bundle = None,
+    profile: Profile = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Time the bundle's profiles here and keep the fastest.")] = False,
+) -> None:
     """Check this device: libraries, bundle, speed, microphone, home. Exit code 2 if something essential fails."""
     print(f"earmark on Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
-    model = Model.open(bundle)
+    print(f"cpu         {cpu_model()}")
+    folder = bundle or DEFAULT_BUNDLE
+    check_all_files(folder)
+    if tune:
+        _tune(folder, home or default_home())
+    model = Model.open(bundle, profile=profile, home=home or default_home(), write=tune)
+    if model.profile:
+        print(f"profile     {model.profile} of {', '.join(model.manifest.profiles)}")
     figures = ", ".join(f"{name} {value:.6f}" for name, value in model.self_test().items())
     print(f"bundle      {model.manifest.name} {model.manifest.version}, {model.fingerprint}")
     print(f"self-test   passed: {figures}")
@@ -81,6 +98,7 @@ def info(bundle: Bundle = None, as_json: Json = False) -> None:
             fingerprint=model.fingerprint,
             licence=manifest.licence,
             graphs={name: vars(graph) for name, graph in graphs.items()},
+            profiles={name: each.figures for name, each in manifest.profiles.items()},
             quality=manifest.quality,
         )
         return
@@ -89,6 +107,9 @@ def info(bundle: Bundle = None, as_json: Json = False) -> None:
     for name, graph in graphs.items():
         size = (model.folder / graph.file).stat().st_size / 1e6
         print(f"{name:13} {graph.precision:12} {size:5.1f} MB  {graph.why}")
+    for name, each in manifest.profiles.items():
+        figures = ", ".join(f"{figure} {value:.4g}" for figure, value in each.figures.items())
+        print(f"profile       {name:12} encoder {each.encoder.precision}, head {each.head.precision}; {figures}")
     print(f"licence: {manifest.licence}")
     for notice in manifest.notices:
         print(f"  {notice}")
@@ -102,9 +123,10 @@ def embed_audio(
     out: Out,
     home: Home = None,
     bundle: Bundle = None,
+    profile: Profile = None,
 ) -> None:
     """Write the embeddings of a recording's windows, (W, E) float32."""
-    _write(out, open_engine(bundle=bundle, home=home, write=False).embed_audio(file))
+    _write(out, open_engine(bundle=bundle, home=home, profile=profile, write=False).embed_audio(file))
 
 
 @embed_app.command("text")
@@ -122,6 +144,18 @@ def _write(out: Path, embedding: np.ndarray) -> None:
     except OSError as error:
         raise EarmarkError(f"cannot write {out} ({error.strerror}): choose another --out") from error
     print(f"{out}: {embedding.dtype} {embedding.shape}")
+
+
+def _tune(folder: Path, home: Path) -> None:
+    manifest = Manifest.read(folder)
+    found = measure_profiles(folder, home=home)
+    for each in found:
+        told = each.failure or f"{each.hop_ms:8.2f} ms a hop, cosine {each.cosine:.5f} with fp32"
+        print(f"  {each.profile:10}{told}")
+    best = fastest(found)
+    measured = {each.profile: {"hop_ms": each.hop_ms, "cosine": each.cosine} for each in found if not each.failure}
+    keep_choice(home, manifest, best.profile, measured=measured)
+    print(f"tuned       {best.profile} is the fastest with a cosine of at least {MIN_COSINE}: kept for this CPU")
 
 
 def _speed(model: Model, windows: int = 8) -> tuple[float, float]:

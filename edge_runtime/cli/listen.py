@@ -13,7 +13,7 @@ import typer
 
 from edge_runtime.archive import RecordingWriter
 from edge_runtime.audio_file import AudioFile
-from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, TopK, clock, open_engine, print_json
+from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, Profile, TopK, clock, open_engine, print_json
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
 from edge_runtime.sources import FileSource, Source, sources_of
@@ -33,9 +33,10 @@ def listen(
     as_json: Json = False,
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Keep nothing.")] = False,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
+    profile: Profile = None,
 ) -> None:
     """Say what is heard, as it is heard. Ctrl-C stops."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=not no_archive)
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=not no_archive)
     report = JsonReport() if as_json else PeopleReport(engine)
     refused: list[AudioError] = []
     heard_s = lost_s = 0.0
@@ -67,9 +68,10 @@ def caption(
     bundle: Bundle = None,
     home: Home = None,
     as_json: Json = False,
+    profile: Profile = None,
 ) -> None:
     """The best captions of each recording."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, write=False)
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=False)
     failed = 0
     for path in files:
         try:
