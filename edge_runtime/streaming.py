@@ -19,7 +19,7 @@ from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.manifest import EncoderSpec, StateSpec, StreamSpec
 
-__all__ = ["StreamingEncoder", "streaming_graph_io"]
+__all__ = ["StreamingEncoder", "streaming_graph_io", "whole_clip"]
 
 States = dict[str, np.ndarray]
 
@@ -127,6 +127,14 @@ class StreamingEncoder:
         log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
         rows, *after = self._graph.all({"log_mel": log_mel, "right": right, **states})
         return rows, dict(zip(states, after, strict=True))
+
+
+def whole_clip(graph: OnnxGraph, spec: EncoderSpec, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
+    """The same graph offline: a whole clip (T, M), T of one segment or more -> (S, D). What a stream must equal."""
+    pad = spec.stream.pad if spec.stream else 0
+    edges = {each.name: np.zeros((1, each.channels, each.bands, pad), np.dtype(each.dtype)) for each in states}
+    log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
+    return graph.all({"log_mel": log_mel, "right": np.zeros((1, 1, 1, pad), np.float32), **edges})[0]
 
 
 def streaming_graph_io(spec: EncoderSpec, states: list[StateSpec], *, bands: int) -> dict[str, dict]:

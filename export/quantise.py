@@ -2,10 +2,13 @@
 
     quantise(fp32_path, int8_path, samples, ops=("MatMul", "Gemm"))
 
+    quantise_blocks(fp32_path, int4_path)           # weights alone, 4 bits, a scale each 32
+
 QDQ form: uint8 activations whose ranges are those of `samples`, int8 weights with a scale each output channel. Only
 products with a weight of at least `min_weights` numbers are quantised: the small ones cost quality and save nothing.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +18,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-__all__ = ["quantise"]
+__all__ = ["quantise", "quantise_blocks"]
 
 
 class Samples(CalibrationDataReader):
@@ -50,6 +53,25 @@ def quantise(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
+
+
+def quantise_blocks(source: Path, target: Path, *, min_weights: int = 0, block: int = 32) -> None:
+    """Write `source` with the weights of its heavy MatMuls in 4 bits (MatMulNBits): an eighth of the bytes, fp32 sums.
+
+    About 20 dB on a wide head, where int8 has 37: for boards where memory is what is short.
+    """
+    level = logging.getLogger().level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    logging.getLogger().setLevel(level)  # its import turns everybody's progress messages on
+    model = onnx.load(source)
+    for i, node in enumerate(model.graph.node):
+        node.name = node.name or f"node{i}"
+    heavy = {node.name for node in heavy_nodes(model, ("MatMul",), min_weights)}
+    light = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name not in heavy]
+    quantiser = MatMulNBitsQuantizer(model, bits=4, block_size=block, is_symmetric=False, nodes_to_exclude=light)
+    quantiser.process()
+    onnx.save(quantiser.model.model, target)
 
 
 def heavy_nodes(model: onnx.ModelProto, ops: Sequence[str], min_weights: int) -> list[onnx.NodeProto]:

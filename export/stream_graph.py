@@ -131,7 +131,7 @@ class _Graph:
         return weight, bias_name
 
     def save(self, path: Path) -> None:
-        graph = helper.make_graph(self._nodes, path.stem, self._inputs, self._outputs, self._constants)
+        graph = helper.make_graph(self._nodes, "audio_encoder", self._inputs, self._outputs, self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         onnx.save(model, path)

@@ -23,6 +23,7 @@ convolution its last p columns, and a pool drops an odd last column just where i
 are T // hop_frames segments.
 """
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ __all__ = [
     "StreamingPanns",
     "load_checkpoint",
     "load_cnn14",
+    "load_net",
+    "save_net",
     "slim_cnn14",
 ]
 
@@ -309,6 +312,24 @@ def load_checkpoint(path: Path, config: PannsConfig) -> Panns:
             raise EarmarkError(f"{path}: its {name} is not that of 32 kHz and 64 bands, the front end here")
     net = Panns(config)
     net.load_state_dict(state, strict=True)
+    return net.eval()
+
+
+def save_net(net: Panns, path: Path) -> None:
+    """A network that was trained here, with its sizes."""
+    torch.save({"panns": dataclasses.asdict(net.config), "state": net.state_dict()}, path)
+
+
+def load_net(path: Path) -> Panns:
+    """What `save_net` wrote, in evaluation mode. EarmarkError: the file is absent or another."""
+    if not path.is_file():
+        raise EarmarkError(f"{path} is missing: give a network that `save_net` wrote, or a PANNs checkpoint")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(saved, dict) or saved.keys() != {"panns", "state"}:
+        raise EarmarkError(f"{path} holds no network with its sizes: a PANNs checkpoint needs its --network named")
+    config = saved["panns"]
+    net = Panns(PannsConfig(**{**config, "channels": tuple(config["channels"])}))
+    net.load_state_dict(saved["state"], strict=True)
     return net.eval()
 
 

@@ -148,6 +148,9 @@ def _write(out: Path, embedding: np.ndarray) -> None:
 
 def _tune(folder: Path, home: Path) -> None:
     manifest = Manifest.read(folder)
+    if not manifest.profiles:
+        print("tuned       nothing to choose: this bundle has one precision")
+        return
     found = measure_profiles(folder, home=home)
     for each in found:
         told = each.failure or f"{each.hop_ms:8.2f} ms a hop, cosine {each.cosine:.5f} with fp32"

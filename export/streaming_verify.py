@@ -1,0 +1,109 @@
+"""The gates of a streaming export: every profile against PyTorch, its stream against itself offline, and retrieval.
+
+Bounds that all profiles share, and why:
+- a stream differs from the whole clip by nothing at all: the same kernels add the same numbers in the same order;
+- `MAX_STREAM_ERROR`: the fp32 stream against PyTorch, in standard deviations of the segments: sums in another order;
+- `MAX_RETRIEVAL_DROP`: half a point of a retrieval figure, against the exact profile.
+What int8 may cost stands with each profile in export/profiles.py.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from edge_runtime.bundle import Bundle
+from edge_runtime.engine import Engine
+from edge_runtime.graph import OnnxGraph
+from edge_runtime.manifest import StateSpec
+from edge_runtime.phrases import Phrases
+from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
+from export.calibration import snr_db
+from export.profiles import Recipe
+from export.verify import Gate, cosines
+from training.evaluate import Report, evaluate
+from training.panns import Panns
+from training.sounds import Clip
+from training.train import Checkpoint
+
+__all__ = ["profile_gates", "retrieval", "retrieval_gates", "windows_of_segments"]
+
+MAX_STREAM_ERROR = 2e-5
+MAX_RETRIEVAL_DROP = 0.5
+
+
+def windows_of_segments(segments: np.ndarray, length: int) -> list[np.ndarray]:
+    """(S, D) -> windows of `length` segments side by side; the whole where it is shorter."""
+    return [segments[i : i + length] for i in range(0, max(1, len(segments) - length + 1), length)]
+
+
+@torch.no_grad()
+def profile_gates(
+    recipe: Recipe, bundle: Bundle, net: Panns, checkpoint: Checkpoint, clips: Sequence[np.ndarray]
+) -> tuple[dict[str, float], list[Gate]]:
+    """One profile against PyTorch, on clips (1, M, T) that calibrated nothing, and its stream against itself offline:
+    the figures for the manifest, and the gates."""
+    spec, name = bundle.manifest.encoder, recipe.name
+    profile = bundle.manifest.profile(name)
+    path = bundle.folder / profile.encoder.file
+    graph = OnnxGraph(path, **streaming_graph_io(spec, profile.states, bands=bundle.manifest.mel.bands))
+    exact, found, apart = [], [], 0.0
+    for clip in clips:
+        eager = net.encode(torch.from_numpy(clip), net.start_state(), net.right_edge())[0][0].numpy()
+        streamed = _streamed(graph, bundle, profile.states, clip[0].T)
+        apart = max(apart, float(np.abs(streamed - whole_clip(graph, spec, profile.states, clip[0].T)).max()))
+        exact.append(eager)
+        found.append(streamed)
+    length = bundle.manifest.window.segments
+    wanted = np.stack([_embedding(checkpoint, rows) for each in exact for rows in windows_of_segments(each, length)])
+    embeddings = np.stack([bundle.embed_segments(rows) for each in found for rows in windows_of_segments(each, length)])
+    eager, streamed = np.concatenate(exact), np.concatenate(found)
+    alive = np.linalg.norm(eager, axis=1) > 0
+    figures = {
+        "snr_db": round(snr_db(eager, streamed), 2),
+        "segment_cosine": round(float(cosines(eager[alive], streamed[alive]).min()), 6),
+        "embedding_cosine": round(float(cosines(wanted, embeddings).min()), 6),
+    }
+    gates = [
+        Gate(f"{name}: stream and whole clip, largest difference", apart, 0.0),
+        Gate(f"{name}: segments' signal to noise, dB", figures["snr_db"], recipe.min_snr_db, False),
+        Gate(f"{name}: lowest segment cosine", figures["segment_cosine"], recipe.min_segment_cosine, False),
+        Gate(f"{name}: lowest embedding cosine", figures["embedding_cosine"], recipe.min_embedding_cosine, False),
+    ]
+    if not recipe.int8_share:
+        worst = float(np.abs(eager - streamed).max()) / float(eager.std())
+        gates.append(Gate(f"{name}: largest difference with PyTorch, in deviations", worst, MAX_STREAM_ERROR))
+    return figures, gates
+
+
+def _streamed(graph: OnnxGraph, bundle: Bundle, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
+    """frames (T, M) -> (S, D), a hop at a time."""
+    spec = bundle.manifest.encoder
+    encoder = StreamingEncoder(graph, spec, states, silence=bundle.silence, keep_segments=len(frames))
+    encoder.push(frames)
+    encoder.flush()
+    return encoder.segments(0, encoder.available)
+
+
+def _embedding(checkpoint: Checkpoint, segments: np.ndarray) -> np.ndarray:
+    """Segments (S, D) of one window -> (E,), by the trained model itself."""
+    x = torch.from_numpy(segments)[None]
+    return checkpoint.model.audio(x, torch.ones(x.shape[:2], dtype=torch.bool))[0].numpy()
+
+
+def retrieval(bundle: Bundle, clips: Sequence[Clip], phrases: Sequence[str]) -> Report:
+    """How well this profile finds labelled recordings, through the whole runtime."""
+    engine = Engine(bundle, Phrases.of(bundle, phrases), None)
+    return evaluate(clips, [engine.embed_audio(clip.path) for clip in clips], bundle.embed_text)
+
+
+def retrieval_gates(reports: Mapping[str, Report]) -> list[Gate]:
+    if "exact" not in reports:
+        return []
+    before = reports["exact"].figures()
+    return [
+        Gate(f"{name}: drop of {figure} against exact, points", before[figure] - value, MAX_RETRIEVAL_DROP)
+        for name, report in reports.items()
+        for figure, value in report.figures().items()
+        if name != "exact"
+    ]
