@@ -71,6 +71,34 @@ def latency(
     _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
 
 
+@app.command()
+def footprint(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    rounds: Rounds = 3,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Load time, steady and peak resident memory, bytes on disk: each profile in a fresh process."""
+    from benchmarks.footprint import footprint as measure
+
+    model = _model(bundle, width, cache)
+    _run(lambda: measure(model, cache=cache, repeats=rounds), model, out, as_json)
+
+
+@app.command()
+def parity(
+    bundle: Bundle = None, width: Width = 1.0, cache: Cache = CACHE, out: Out = OUT, as_json: Json = False
+) -> None:
+    """Stream against whole clip, int8 against fp32, and fp32 against PyTorch eager."""
+    from benchmarks.parity import parity as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound), model, out, as_json)
+
+
 def _model(bundle: Path | None, width: float, cache: Path) -> Model:
     return Model(bundle if bundle is not None else stand_in(cache, width=width))
 
