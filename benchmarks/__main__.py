@@ -46,6 +46,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="How often each contender has i
 
 CACHE, OUT = Path("runs/bench"), Path("runs/bench/plots")
 SCENE_S = 60.0
+COUNTS, BEAMS = [1_000, 10_000, 100_000], [32, 64, 128, 256, 512]
 
 
 @app.callback()
@@ -97,6 +98,68 @@ def parity(
     model = _model(bundle, width, cache)
     sound = scene(model.rate_hz, SCENE_S)
     _run(lambda: measure(model, sound), model, out, as_json)
+
+
+@app.command()
+def index(
+    count: Annotated[list[int], typer.Option(min=1, help="Captions; give it again for several.")] = COUNTS,
+    m: Annotated[list[int], typer.Option(min=2, help="Links a node; give it again for several.")] = [16],  # noqa: B006
+    ef: Annotated[list[int], typer.Option(min=1, help="Beams of a search; give it again for several.")] = BEAMS,
+    ef_construction: Annotated[int, typer.Option(min=1, help="The beam while building.")] = 200,
+    build_threads: Annotated[int, typer.Option(min=1, help="Threads while building.")] = 2,
+    full: Annotated[bool, typer.Option("--full", help="A million captions as well: an hour, and 5 GB.")] = False,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """HNSW recall and time per query over captions, against the exact answer."""
+    from benchmarks.index import index as measure
+
+    counts = [*count, *([1_000_000] if full else [])]
+    _run(
+        lambda: measure(
+            cache, counts=counts, links=m, beams=ef, ef_construction=ef_construction, build_threads=build_threads
+        ),
+        None,
+        out,
+        as_json,
+    )
+
+
+@app.command()
+def roofline(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    threads: Threads = [1, 2],  # noqa: B006
+    rounds: Rounds = 8,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Multiply-adds and bytes of a hop and a window against this machine's measured peaks."""
+    from benchmarks.roofline import roofline as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound, cache=cache, threads=threads, rounds=rounds), model, out, as_json)
+
+
+@app.command()
+def peers(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    threads: Threads = [1, 2],  # noqa: B006
+    rounds: Rounds = 12,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Ten seconds in PyTorch, onnxruntime and OpenVINO, beside a streamed hop."""
+    from benchmarks.peers import peers as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
 
 
 def _model(bundle: Path | None, width: float, cache: Path) -> Model:

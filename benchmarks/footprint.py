@@ -101,10 +101,9 @@ def _disk_bytes(model: Model, name: str, graphs: Path) -> int:
     return sum(path.stat().st_size for entry in entries if entry for path in entry.parent.iterdir())
 
 
-def _sizes(row: dict[str, float]) -> tuple[float, ...]:
-    return tuple(row[f"{field}_mib"] for field in ("imported", "resident", "anonymous", "mapped", "peak")) + (
-        row["disk_mb"],
-    )
+def _sizes(row: dict[str, float]) -> list[float]:
+    shown = ("imported_mib", "resident_mib", "anonymous_mib", "mapped_mib", "peak_mib", "disk_mb")
+    return [row[name] for name in shown]
 
 
 def _draw(model: Model, rows: dict[str, dict[str, float]], figure: "Figure") -> None:
