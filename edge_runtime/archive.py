@@ -164,11 +164,11 @@ class Archive:
                 best = _best_of_each_moment(part, scores)
                 best = best[np.isfinite(scores[best])]
                 ranked = best[np.argsort(-scores[best], kind="stable")]
-                rows = (
+                moments = (
                     (float(scores[i]), int(part["recording"][i]), float(part["start_s"][i]), float(part["end_s"][i]))
                     for i in ranked
                 )
-                found += _apart(rows, k)
+                found += _apart(moments, k)
         hits = []
         for score, recording, start_s, end_s in _apart(sorted(found, key=lambda row: -row[0]), k):
             name, started_at = recordings[recording]

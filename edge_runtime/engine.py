@@ -148,11 +148,16 @@ class Engine:
             return
         wanted = _vocabulary(self.bundle, self.home)
         known = set(self.phrases)
-        for text in known.difference(wanted):
-            self.phrases.remove(text)
+        if gone := known.difference(wanted):
+            self.phrases.remove(*gone)
         for text in wanted:
             if text not in known:
                 self.phrases.add(text)
+
+    def keep_phrase_index(self) -> None:
+        """Save the phrase index in the home: the next start embeds no phrase again."""
+        if self.home is not None:
+            self.phrases.save(self.home.index_file(self.bundle.fingerprint))
 
     def _archive(self) -> Archive:
         if self.archive is None:

@@ -65,9 +65,10 @@ class Home:
             elif not file.exists():
                 return None
             else:
-                db = sqlite3.connect(
-                    f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
-                )
+                # a closed database on a read-only disk: SQLite would want to put its lock files beside it
+                closed = not os.access(path, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+                where = f"{file.absolute().as_uri()}?{'immutable=1' if closed else 'mode=ro'}"
+                db = sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)
             version = db.execute("pragma user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise HomeError(f"{path} was written by a newer earmark (layout {version}): update earmark")
@@ -80,7 +81,8 @@ class Home:
             raise HomeError(f"cannot write to {path} ({error.strerror}): choose another folder with --home") from error
         except sqlite3.Error as error:
             raise HomeError(
-                f"cannot open {file} ({error}): move it aside, or choose another folder with --home"
+                f"cannot open {file} ({error}): make the folder writable, move a damaged file aside, "
+                "or choose another folder with --home"
             ) from error
         return cls(path, db)
 

@@ -1,4 +1,4 @@
-"""manifest.json: every number that the runtime needs, and the sha256 of every other file of the bundle.
+"""manifest.json: every number that the runtime needs, the sha256 of every other file of the bundle, and its own.
 
 manifest = Manifest.read(folder)        # checked: unknown keys, missing keys and wrong types are errors
 manifest.fingerprint                    # names the joint space; embeddings of two fingerprints never meet
@@ -205,8 +205,8 @@ class Manifest:
             if len(digest) != SHA256_HEX:
                 raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
         audio = [graph for profile in self.profiles.values() for graph in (profile.encoder, profile.head)]
-        graphs = (self.encoder.graph, self.head.graph, self.text.graph, *audio)
-        for name in ("mel.npz", "tokenizer.json", *(graph.file for graph in graphs)):
+        graphs = [graph.file for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio)]
+        for name in ("mel.npz", "tokenizer.json", *graphs):
             if name not in self.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         if self.encoder.stream and not self.profiles:
@@ -268,11 +268,14 @@ class Manifest:
                 f"{folder} has bundle schema {found!r}, this earmark reads {SCHEMA}: "
                 "update earmark, or export the bundle again with this version"
             )
+        if (seal := data.pop("sha256", None)) is not None and seal != _sha256_of_json(data):
+            raise BundleError(f"{path} is damaged: its sha256 is not the one that it names: copy the bundle again")
         return _build(cls, data, "manifest")
 
     def write(self, folder: Path) -> None:
-        text = json.dumps(_plain(self), indent=2, sort_keys=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        data = _plain(self)
+        data["sha256"] = _sha256_of_json(data)
+        (folder / "manifest.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
@@ -297,6 +300,11 @@ def _told(spec: Any, each: dataclasses.Field) -> bool:
 
 def _is_required(each: dataclasses.Field) -> bool:
     return each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+
+
+def _sha256_of_json(data: dict[str, Any]) -> str:
+    """The digest of what a manifest says, however it is laid out."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _positive(spec: Any, *names: str) -> None:

@@ -13,6 +13,7 @@ Frames follow `torch.stft(center=True, pad_mode="reflect")`: frame t is centred 
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -101,8 +102,11 @@ class MelTables:
 
     @classmethod
     def load(cls, path: Path, spec: MelSpec) -> "MelTables":
-        with np.load(path, allow_pickle=False) as file:
-            tables = {name: file[name] for name in ("window", "filterbank", "gain", "offset") if name in file}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                tables = {name: file[name] for name in ("window", "filterbank", "gain", "offset") if name in file}
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise BundleError(f"{path.name} cannot be read ({error}): export the bundle again") from error
         if len(tables) != 4:
             raise BundleError(f"{path.name} holds {sorted(tables)}, expected window, filterbank, gain and offset")
         return cls(**tables).check(spec)

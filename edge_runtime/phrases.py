@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BundleError, PhraseError
-from edge_runtime.vector_index import VectorIndex
+from edge_runtime.vector_index import StaleIndexError, VectorIndex
 
 __all__ = ["Match", "Phrases", "default_phrases", "read_phrase_file", "tidy"]
 
@@ -55,18 +55,20 @@ class Phrases:
             try:
                 return cls(bundle, unique, VectorIndex.load(cache, spec, width=width, **about))
             except BundleError as error:
-                log.warning("the phrase index is made again from the phrases: %s", error)
-        index = VectorIndex.build(bundle.embed_text(unique), spec)
+                level = logging.INFO if isinstance(error, StaleIndexError) else logging.WARNING
+                log.log(level, "the phrase index is made again from the phrases: %s", error)
+        phrases = cls(bundle, unique, VectorIndex.build(bundle.embed_text(unique), spec))
         if cache is not None and keep:
-            try:
-                cache.parent.mkdir(parents=True, exist_ok=True)
-                index.save(cache, **about)
-            except (
-                OSError,
-                RuntimeError,
-            ) as error:  # a read-only home costs time at the next start, nothing else
-                log.info("phrase index not kept: %s", error)
-        return cls(bundle, unique, index)
+            phrases.save(cache)
+        return phrases
+
+    def save(self, cache: Path) -> None:
+        """Keep the index for the next start. Where it cannot be written, that start takes longer, nothing else."""
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            self._index.save(cache, fingerprint=self._bundle.fingerprint, content=digest_of(self._texts))
+        except (OSError, RuntimeError) as error:
+            log.info("phrase index not kept: %s", error)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -89,14 +91,14 @@ class Phrases:
             self._index.add(self._bundle.embed_text([text]))
             self._texts.append(text)
 
-    def remove(self, text: str) -> None:
-        """Forget a phrase. Raises PhraseError where it is not in the vocabulary."""
-        text = tidy(text)
-        if text not in self._texts:
+    def remove(self, *texts: str) -> None:
+        """Forget phrases. Raises PhraseError where one is not in the vocabulary."""
+        gone = set(map(tidy, texts))
+        for text in gone.difference(self._texts):
             raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
-        row = self._texts.index(text)
-        self._index = VectorIndex.build(np.delete(self._index.vectors(), row, axis=0), self._bundle.manifest.index)
-        del self._texts[row]
+        rows = [row for row, text in enumerate(self._texts) if text in gone]
+        self._index = VectorIndex.build(np.delete(self._index.vectors(), rows, axis=0), self._bundle.manifest.index)
+        self._texts = [text for text in self._texts if text not in gone]
 
 
 def tidy(text: str) -> str:

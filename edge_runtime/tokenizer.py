@@ -54,7 +54,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path, *, max_words: int) -> "Tokenizer":
-        data = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path.name} cannot be read ({error}): export the bundle again") from error
         words = data.get("words") if isinstance(data, dict) else None
         if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             raise BundleError(f"{path.name} has no list of words: export the bundle again")

@@ -18,10 +18,14 @@ import numpy as np
 from edge_runtime.errors import BundleError
 from edge_runtime.manifest import IndexSpec, sha256_of
 
-__all__ = ["VectorIndex"]
+__all__ = ["StaleIndexError", "VectorIndex"]
 
 SEED = 100
 """hnswlib draws each node's level from this seed; a fixed one makes an index reproducible."""
+
+
+class StaleIndexError(BundleError):
+    """A sound index of this model, but of a list that has changed since."""
 
 
 class VectorIndex:
@@ -93,15 +97,17 @@ class VectorIndex:
             raise BundleError(f"index {path.name} has no readable description ({error})") from error
         asked = {
             "fingerprint": fingerprint,
-            "content": content,
             "width": width,
             "m": spec.m,
             "ef_construction": spec.ef_construction,
         }
         for name, value in asked.items():
             if found[name] != value:
-                of = "other phrases" if name == "content" else "another model"
-                raise BundleError(f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of {of}")
+                raise BundleError(
+                    f"index {path.name} has {name} {found[name]!r}, expected {value!r}: it is of another model"
+                )
+        if found["content"] != content:
+            raise StaleIndexError(f"index {path.name} is of other phrases")
         if not path.is_file() or sha256_of(path) != digest:
             raise BundleError(f"index {path.name} is damaged: its sha256 is not the one in its description")
         index = hnswlib.Index(space="ip", dim=width)

@@ -8,37 +8,40 @@
 3. Take back the mean shift that rounding brings, in the bias (Nagel et al. 2019, arXiv:1906.04721, section 4.2).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from export.network import LEVELS, Layer, Steps, equalised, run
 
-__all__ = ["Ranges", "choose_alpha", "int8_steps", "measure", "snr_db", "steps_of"]
+__all__ = ["Range", "Ranges", "all_steps", "count", "int8_steps", "measure", "snr_db", "steps_of"]
 
 BINS = 2048
 CLIPS_TRIED = 64
 """Candidate clippings, from a quarter of the largest value to all of it."""
-CHOICE_CLIPS = 8
-WEIGHT_CLIPS = np.linspace(0.7, 1.0, 13)
+CHOICE_CLIPS = 3
+"""Equalisation is chosen by so many; each costs as many forward passes as there are strengths."""
+UNSCALED = np.ones(1)
+WEIGHT_CLIPS = (0.8, 0.85, 0.9, 0.95, 1.0)
 WEIGHT_LEVELS = 127
 ALPHAS = (None, 0.25, 0.5, 0.75)
-"""None: as it is. Which one serves depends on how unlike the channels of a trained network are."""
+"""Strengths of equalisation that are tried; None: as it is."""
 
 
 @dataclass
-class Ranges:
-    """One activation over all clips: its histogram above 0 up to the largest value, and the mean of each channel."""
+class Range:
+    """One activation over all clips: the largest value and the mean of each channel, and, once counted, the histogram
+    of what is above 0."""
 
     peak: np.ndarray
+    mean: np.ndarray
     counts: np.ndarray
-    total: np.ndarray
-    columns: int
 
-    @property
-    def mean(self) -> np.ndarray:
-        return self.total / max(1, self.columns)
+    def scaled(self, scale: np.ndarray) -> "Range":
+        """The same with its channels divided by `scale (C,)`, to be counted anew."""
+        return Range(self.peak / scale, self.mean / scale, np.zeros(BINS))
 
     def step(self) -> float:
         """The uint8 step whose rounding and clipping have the least squared error."""
@@ -54,52 +57,72 @@ class Ranges:
         return float(candidates[int(np.argmin(errors))])
 
 
-def measure(layers: Sequence[Layer], clips: Sequence[np.ndarray]) -> dict[tuple[str, str], Ranges]:
-    """The ranges of every (layer, "input" | "output") over clips of log_mel (1, M, T); peaks first, then histograms."""
-    found: dict[tuple[str, str], Ranges] = {}
+Ranges = dict[tuple[str, str], Range]
+"""By layer and "input" or "output"."""
 
-    def peaks(name: str, where: str, x: np.ndarray) -> None:
-        peak = x.max(axis=(0, 2, 3))
-        if (name, where) not in found:
-            found[name, where] = Ranges(np.zeros(len(peak)), np.zeros(BINS), np.zeros(len(peak)), 0)
-        ranges = found[name, where]
-        ranges.peak = np.maximum(ranges.peak, peak)
-        ranges.total += x.sum(axis=(0, 2, 3), dtype=np.float64)
-        ranges.columns += x.shape[2] * x.shape[3]
 
-    def histograms(name: str, where: str, x: np.ndarray) -> None:
-        ranges = found[name, where]
-        top = float(ranges.peak.max())
-        if top > 0:
-            bins = np.minimum((x[x > 0] * (BINS / top)).astype(np.int32), BINS - 1)  # np.histogram is five times slower
-            ranges.counts += np.bincount(bins, minlength=BINS)
+def measure(layers: Sequence[Layer], clips: Sequence[np.ndarray]) -> Ranges:
+    """Peaks and means over clips of log_mel (1, M, T). `count` adds the histograms."""
+    found: Ranges = {}
+    columns: dict[tuple[str, str], int] = {}
 
-    for watch in (peaks, histograms):
-        for clip in clips:
-            run(layers, clip, watch=watch)
+    def watch(name: str, where: str, x: np.ndarray) -> None:
+        key, peak, total = (name, where), x.max(axis=(0, 2, 3)), x.sum(axis=(0, 2, 3), dtype=np.float64)
+        before, seen = found.get(key, Range(peak, np.zeros(len(peak)), np.zeros(BINS))), columns.get(key, 0)
+        columns[key] = seen + x.shape[2] * x.shape[3]
+        mean = (before.mean * seen + total) / columns[key]
+        found[key] = Range(np.maximum(before.peak, peak), mean, before.counts)
+
+    for clip in clips:
+        run(layers, clip, watch=watch)
     return found
+
+
+def count(layers: Sequence[Layer], clips: Sequence[np.ndarray], ranges: Ranges) -> None:
+    """Fill the histograms of `ranges`."""
+
+    def watch(name: str, where: str, x: np.ndarray) -> None:
+        known = ranges[name, where]
+        if (top := float(known.peak.max())) > 0:
+            bins = np.minimum((x[x > 0] * (BINS / top)).astype(np.int32), BINS - 1)  # np.histogram is five times slower
+            known.counts += np.bincount(bins, minlength=BINS)
+
+    for clip in clips:
+        run(layers, clip, watch=watch)
 
 
 def int8_steps(
     layers: Sequence[Layer], clips: Sequence[np.ndarray], *, int8: Collection[str]
 ) -> tuple[list[Layer], dict[str, Steps]]:
     """Equalised layers, and the steps of those named in `int8`."""
-    alpha = choose_alpha(layers, clips[:CHOICE_CLIPS], int8=int8)
-    return _quantised(layers, clips, int8=int8, alpha=alpha)
-
-
-def choose_alpha(layers: Sequence[Layer], clips: Sequence[np.ndarray], *, int8: Collection[str]) -> float | None:
-    """The strength of equalisation with the least error of the segments over the clips."""
-    exact = np.concatenate([run(layers, clip) for clip in clips])
+    ranges = measure(layers, clips)
+    few = clips[:CHOICE_CLIPS]
+    exact = np.concatenate([run(layers, clip) for clip in few])
 
     def quality(alpha: float | None) -> float:
-        scaled, steps = _quantised(layers, clips, int8=int8, alpha=alpha)
-        return snr_db(exact, np.concatenate([run(scaled, clip, steps=steps) for clip in clips]))
+        """Of the few clips' segments, in dB: which alpha serves depends on how unlike a network's channels are."""
+        scaled, steps = _with_alpha(layers, few, ranges, int8=int8, alpha=alpha)
+        return snr_db(exact, np.concatenate([run(scaled, clip, steps=steps) for clip in few]))
 
-    return max(ALPHAS, key=quality)
+    return _with_alpha(layers, clips, ranges, int8=int8, alpha=max(ALPHAS, key=quality))
 
 
-def steps_of(layer: Layer, entering: Ranges, leaving: Ranges) -> Steps:
+def _with_alpha(
+    layers: Sequence[Layer], clips: Sequence[np.ndarray], ranges: Ranges, *, int8: Collection[str], alpha: float | None
+) -> tuple[list[Layer], dict[str, Steps]]:
+    scales: dict[str, np.ndarray] = {}
+    if alpha is not None:
+        peaks = {layer.name: ranges[layer.name, "input"].peak for layer in layers}
+        layers, scales = equalised(layers, peaks, alpha=alpha)
+    after = {before.name: scales.get(layer.name, UNSCALED) for before, layer in pairwise(layers)}
+    scaled = {("input", name): scale for name, scale in scales.items()}
+    scaled |= {("output", name): scale for name, scale in after.items()}
+    ranges = {key: each.scaled(scaled.get(key[::-1], UNSCALED)) for key, each in ranges.items()}
+    count(layers, clips, ranges)
+    return list(layers), all_steps(layers, ranges, int8=int8)
+
+
+def steps_of(layer: Layer, entering: Range, leaving: Range) -> Steps:
     """One layer in int8."""
     input_step, output_step = entering.step(), leaving.step()
     weight, weight_steps = _rounded_weight(layer.weight)
@@ -114,19 +137,7 @@ def snr_db(exact: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10(signal / max(float(((exact - found) ** 2).mean()), 1e-20)))
 
 
-def _quantised(
-    layers: Sequence[Layer], clips: Sequence[np.ndarray], *, int8: Collection[str], alpha: float | None
-) -> tuple[list[Layer], dict[str, Steps]]:
-    ranges = measure(layers, clips)
-    if alpha is not None:
-        layers = equalised(layers, {layer.name: ranges[layer.name, "input"].peak for layer in layers}, alpha=alpha)
-        ranges = measure(layers, clips)
-    return list(layers), all_steps(layers, ranges, int8=int8)
-
-
-def all_steps(
-    layers: Iterable[Layer], ranges: Mapping[tuple[str, str], Ranges], *, int8: Collection[str]
-) -> dict[str, Steps]:
+def all_steps(layers: Iterable[Layer], ranges: Ranges, *, int8: Collection[str]) -> dict[str, Steps]:
     return {
         layer.name: steps_of(layer, ranges[layer.name, "input"], ranges[layer.name, "output"])
         for layer in layers

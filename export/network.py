@@ -1,7 +1,7 @@
 """A PANNs network as the export sees it: a chain of convolutions with everything else folded in.
 
     layers = layers_of(net)                       # batch norms merged into weights and biases: exact
-    layers = equalised(layers, ranges, alpha=.5)  # channels scaled against each other: exact through ReLU and pools
+    layers, scales = equalised(layers, peaks, alpha=.5)     # channels evened out: exact through ReLU
     segments = run(layers, log_mel)               # the float oracle of the ONNX graphs, and, with `steps`, of int8
 
 `run` can emulate int8: the layers that have `Steps` round their input, weights and output as the graph will.
@@ -81,15 +81,18 @@ def layers_of(net: Panns) -> list[Layer]:
     return layers
 
 
-def equalised(layers: Sequence[Layer], peaks: Mapping[str, np.ndarray], *, alpha: float) -> list[Layer]:
+def equalised(
+    layers: Sequence[Layer], peaks: Mapping[str, np.ndarray], *, alpha: float
+) -> tuple[list[Layer], dict[str, np.ndarray]]:
     """Scale each channel between two layers so that neither its activations nor its weights stand out.
 
     Dividing a layer's output channel by s > 0 and multiplying the next layer's weights for it by s changes nothing
     (ReLU and pools are homogeneous); with s = peak^alpha / weight^(1 - alpha), alpha moves the burden of unlike
     channels from the activations (0) to the weights (1). Nagel et al. 2019 (arXiv:1906.04721) has alpha = 1/2.
-    `peaks[name] (C,)`: the largest activation of each channel that enters the layer of that name.
+    `peaks[name] (C,)`: the largest activation of each channel that enters the layer of that name. Also returns the
+    s (C,) of every layer but the first, by name.
     """
-    found = list(layers)
+    found, scales = list(layers), {}
     for i in range(1, len(found)):
         before, after = found[i - 1], found[i]
         peak, weight = peaks[after.name], np.abs(after.weight).max(axis=(0, 2, 3))
@@ -100,7 +103,8 @@ def equalised(layers: Sequence[Layer], peaks: Mapping[str, np.ndarray], *, alpha
         scale = np.clip(scale, 1e-2, 1e2).astype(np.float32)
         found[i - 1] = replace(before, weight=before.weight / scale[:, None, None, None], bias=before.bias / scale)
         found[i] = replace(after, weight=after.weight * scale[None, :, None, None])
-    return found
+        scales[after.name] = scale
+    return found, scales
 
 
 Watch = Callable[[str, str, np.ndarray], None]

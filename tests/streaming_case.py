@@ -19,7 +19,7 @@ from training.train import Checkpoint
 __all__ = ["NARROW_CNN14", "random_checkpoint", "random_net", "sounds", "streaming_bundle"]
 
 NARROW_CNN14 = PannsConfig((8, 16, 16, 24, 24, 32), pool_last=False, classes=5)
-WORDS = "a dog barks in the rain water runs engine bird sings loud quiet door".split()
+WORDS = ["a", "dog", "barks", "in", "the", "rain", "water", "runs", "engine", "bird", "sings", "loud", "quiet", "door"]
 
 
 def sounds(count: int, *, seconds: float = 4.0, seed: int = 0) -> list[np.ndarray]:

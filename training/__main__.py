@@ -1,10 +1,13 @@
 """The training side's command line: `python -m training COMMAND --help`.
 
-python -m training words                    # vocabulary and word vectors         -> runs/words.npz
-python -m training captions                 # what the text tower is distilled from -> runs/captions.npz
-python -m training features                 # the frozen encoder's segments       -> runs/features/
-python -m training train                    # the dual encoder                    -> runs/train/
-python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
+    python -m training words                    # vocabulary and word vectors         -> runs/words.npz
+    python -m training captions                 # what the text tower learns from     -> runs/captions.npz
+    python -m training features                 # the frozen encoder's segments       -> runs/features/
+    python -m training train                    # the dual encoder                    -> runs/train/
+    python -m training distil                   # a slim CNN14 taught by mn04         -> runs/slim/
+    python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
+
+`make bundle` runs what the default bundle needs, in this order. An interrupted command goes on where it was.
 """
 
 import json
@@ -85,23 +88,44 @@ def features(
     copies: Annotated[int, typer.Option(help="Roughened copies beside the clean one.")] = 3,
     sounds: Sounds = SHARED / "data/sounds",
     weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    student: Annotated[Path | None, typer.Option(help="A folder of `distil`: its network instead of mn04.")] = None,
     out: Path = RUNS / "features",
 ) -> None:
     """Run the frozen encoder over every clip. Resumable: copies that are there stay."""
+    from training.distil import load_student
     from training.features import extract
-    from training.mel_tables import efficientat_mel
+    from training.mel_tables import efficientat_mel, panns_mel
     from training.mn import load_mn04
 
-    spec, tables = efficientat_mel()
-    for path in extract(read_clips(sounds), load_mn04(weights), spec, tables, out=out, copies=copies):
+    net = load_student(student) if student else load_mn04(weights)
+    front_end = panns_mel() if student else efficientat_mel()
+    for path in extract(read_clips(sounds), net, *front_end, out=out, copies=copies):
         print(path)
 
 
-def _train_options() -> Any:
-    """Flags out of the fields of TrainConfig: `--epochs 40 --loss margin`."""
-    from training.train import TrainConfig
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def distil(
+    context: typer.Context,
+    out: Path = RUNS / "slim",
+    features: Path = RUNS / "features",
+    copies: Annotated[
+        int, typer.Option(help="Copies of the teacher's features to learn from, the clean one first.")
+    ] = 2,
+    sounds: Sounds = SHARED / "data/sounds",
+    resume: Annotated[bool, typer.Option(help="Go on from student.pt.")] = False,
+) -> None:
+    """Teach a slim CNN14 what mn04 hears. Every field of DistilConfig is a flag: --width, --epochs, …"""
+    from training.distil import DistilConfig, extract_mels
+    from training.distil import distil as run
+    from training.features import load
 
-    return {field.name: field.default for field in fields(TrainConfig)}
+    config = DistilConfig(**_parsed(context.args, _defaults(DistilConfig)))
+    clips = read_clips(sounds)
+    teacher = load(sorted(features.glob("*-*.npz"))[:copies])
+    if not teacher:
+        raise FileNotFoundError(f"{features} holds no features: run `python -m training features` first")
+    mels = [extract_mels(clips, copy, path=features / "mels" / f"{copy}.npz") for copy in range(len(teacher))]
+    run(clips, list(zip(teacher, mels, strict=True)), config, out, resume=resume)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -121,10 +145,10 @@ def train(
     from training.train import train as run
     from training.words import WordVectors
 
-    config = TrainConfig(**_parsed(context.args, _train_options()))
+    config = TrainConfig(**_parsed(context.args, _defaults(TrainConfig)))
     found = sorted(features.glob("*-*.npz"))
     if not found:
-        raise SystemExit(f"{features} holds no features: run `python -m training features` first")
+        raise FileNotFoundError(f"{features} holds no features: run `python -m training features` first")
     teacher = None
     if captions.exists():
         with np.load(captions, allow_pickle=False) as file:
@@ -178,6 +202,11 @@ def phrase_lines() -> list[str]:
     from edge_runtime.phrases import read_phrase_file
 
     return read_phrase_file(Path(__file__).parents[1] / "export" / "phrases.txt")
+
+
+def _defaults(config: type) -> dict[str, Any]:
+    """The flags that a configuration brings: its fields and their defaults."""
+    return {field.name: field.default for field in fields(config)}
 
 
 def _parsed(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:

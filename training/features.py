@@ -13,15 +13,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.mel import MelSpec, MelTables, log_mel
 from edge_runtime.resample import Resampler
 from training.augment import roughened
-from training.mn import MobileNet
 from training.sounds import Clip
 
 __all__ = [
@@ -42,6 +43,16 @@ MIN_FRAMES = 192
 """1.92 s: shorter clips are padded with silence to this, and only their own segments are kept."""
 
 
+class Encoder(Protocol):
+    """A network with segments and tags: mn04, or one of the PANNs family."""
+
+    def segments(self, log_mel: Tensor) -> Tensor: ...
+
+    def classify(self, segments: Tensor) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Features:
     """`segments (N, 32, D)` float16 padded with 0, `lengths (N,)`, `clip (N,)` the clip's row, `tags (N, 527)` the
@@ -56,10 +67,16 @@ class Features:
         keep = np.isin(self.clip, list(rows))
         return Features(self.segments[keep], self.lengths[keep], self.clip[keep], self.tags[keep])
 
-    @staticmethod
-    def joined(parts: Sequence["Features"]) -> "Features":
-        names = ("segments", "lengths", "clip", "tags")
-        return Features(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    def rows_by_clip(self) -> dict[int, np.ndarray]:
+        """The windows of each clip."""
+        return {int(clip): np.flatnonzero(self.clip == clip) for clip in np.unique(self.clip)}
+
+    def statistics(self, rows: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (D,) float32 of the segments of those clips; the latter is never 0."""
+        part = self.of_clips(rows)
+        own = np.arange(part.segments.shape[1]) < part.lengths[:, None]
+        segments = part.segments[own].astype(np.float32)
+        return segments.mean(axis=0), segments.std(axis=0) + np.float32(1e-3)
 
 
 def load_samples(path: Path, rate_hz: int) -> np.ndarray:
@@ -87,7 +104,7 @@ def windows_of(frames: np.ndarray, silence: np.ndarray) -> list[tuple[np.ndarray
 
 def extract(
     clips: Sequence[Clip],
-    net: MobileNet,
+    net: Encoder,
     spec: MelSpec,
     tables: MelTables,
     *,
@@ -129,7 +146,7 @@ def load(paths: Sequence[Path]) -> list[Features]:
 
 @torch.inference_mode()
 def _features_of(
-    clip: Clip, row: int, copy: int, net: MobileNet, spec: MelSpec, tables: MelTables
+    clip: Clip, row: int, copy: int, net: Encoder, spec: MelSpec, tables: MelTables
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
     samples = load_samples(clip.path, spec.rate_hz)
     if copy:

@@ -139,7 +139,7 @@ class Sampler:
 
     def __init__(self, clips: Sequence[Clip], copies: Sequence[Features], tokenizer: Tokenizer, batch: int) -> None:
         self._clips, self._copies, self._tokenizer, self._batch = clips, copies, tokenizer, batch
-        self._windows: list[dict[int, np.ndarray]] = [_rows_by_clip(copy) for copy in copies]
+        self._windows: list[dict[int, np.ndarray]] = [copy.rows_by_clip() for copy in copies]
         by_recording = defaultdict(list)
         for row, clip in enumerate(clips):
             if clip.split == "train":
@@ -204,7 +204,9 @@ def train(
     sizes = {field.name for field in fields(RetrievalConfig)} & {field.name for field in fields(TrainConfig)}
     retrieval = RetrievalConfig(segment_width=width, **{name: getattr(config, name) for name in sizes})
     model = DualEncoder(retrieval, torch.from_numpy(padded))
-    _set_statistics(model, clips, copies)
+    mean, std = copies[0].statistics(i for i, clip in enumerate(clips) if clip.split == "train")
+    model.segment_mean.copy_(torch.from_numpy(mean))
+    model.segment_std.copy_(torch.from_numpy(std))
     model.to(device)
     teacher = teacher.readable(tokenizer) if teacher else None
     sampler = Sampler(clips, copies, tokenizer, config.batch)
@@ -331,20 +333,6 @@ def _padded(segments: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
     longest = int(lengths.max())
     x = torch.from_numpy(segments[:, :longest].astype(np.float32))
     return x, torch.arange(longest)[None, :] < torch.from_numpy(lengths)[:, None]
-
-
-def _rows_by_clip(features: Features) -> dict[int, np.ndarray]:
-    order = np.argsort(features.clip, kind="stable")
-    starts = np.flatnonzero(np.diff(features.clip[order], prepend=-1))
-    return {int(features.clip[rows[0]]): rows for rows in np.split(order, starts[1:])}
-
-
-def _set_statistics(model: DualEncoder, clips: Sequence[Clip], copies: Sequence[Features]) -> None:
-    part = copies[0].of_clips(i for i, clip in enumerate(clips) if clip.split == "train")
-    own = np.arange(part.segments.shape[1]) < part.lengths[:, None]
-    rows = part.segments[own].astype(np.float32)
-    model.segment_mean.copy_(torch.from_numpy(rows.mean(axis=0)))
-    model.segment_std.copy_(torch.from_numpy(rows.std(axis=0) + 1e-3))
 
 
 def _save(path: Path, found: Checkpoint, retrieval: RetrievalConfig, validation: dict[str, float]) -> None:

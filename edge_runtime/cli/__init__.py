@@ -4,9 +4,12 @@ JSON lines go to standard output, people's output too (through rich); logs and e
 that the user can mend is one line and exit code 2; Ctrl-C is a clean stop.
 """
 
+import io
 import logging
 import os
+import sqlite3
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -42,7 +45,7 @@ def options(
 ) -> None:
     logging.basicConfig(
         stream=sys.stderr,
-        format="%(message)s",
+        format="earmark: %(message)s",
         level=logging.INFO if verbose else logging.WARNING,
         force=True,
     )
@@ -50,14 +53,31 @@ def options(
 
 def main() -> None:
     """Run the command line; the process ends here."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8; in JSON \\udcff is right
     try:
-        app(standalone_mode=True)
+        try:
+            app()
+        finally:
+            print(end="", flush=True)
     except EarmarkError as error:
         print(f"earmark: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("earmark: stopped; what was finished is kept", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `earmark listen --json | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except sqlite3.Error as error:
+        print(f"earmark: the home cannot be used ({error}): free some disk, or choose another --home", file=sys.stderr)
+        sys.exit(2)
+    except (SystemExit, BrokenPipeError) as stop:
+        causes = list(_causes(stop))  # typer and rich give these two an exit code of their own
+        if any(isinstance(cause, BrokenPipeError) for cause in causes):  # `earmark listen --json | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+            print("earmark: stopped; what was finished is kept", file=sys.stderr)
+            sys.exit(130)
+        raise
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -28,6 +28,7 @@ def index(
     assert engine.archive is not None
     files, failed = [], 0
     lengths: dict[Path, float] = {}
+    todo: list[Path] = []
     for path in paths:
         files += recordings_in(path) if path.is_dir() else [path]
     if not files:
@@ -35,16 +36,18 @@ def index(
     for path in dict.fromkeys(files):
         try:
             with AudioFile.open(path) as file:
-                lengths[path] = file.seconds
+                seconds = file.seconds
+            if not engine.archive.holds(path):
+                todo.append(path)
+            lengths[path] = seconds
         except AudioError as error:
             failed += 1
             print(f"earmark: {error}", file=sys.stderr)
-    todo = {path: seconds for path, seconds in lengths.items() if not engine.archive.holds(path)}
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     started, done = time.monotonic(), 0.0
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("indexing", total=sum(todo.values()))
+        bar = progress.add_task("indexing", total=sum(lengths[path] for path in todo))
         for path in todo:
             progress.update(bar, description=path.name)
             base = done
@@ -57,9 +60,10 @@ def index(
     speed = f", {done / took:.0f} times real time" if done else ""
     known = len(lengths) - len(todo)
     again = f"; {known} were there already" if known else ""
-    print(f"indexed {clock(done)} of sound in {took:.1f} s{speed}{again}")
+    refused = f"; {failed} of {len(files)} recordings were refused" if failed else ""
+    print(f"indexed {clock(done)} of sound in {took:.1f} s{speed}{again}{refused}")
     if failed:
-        raise EarmarkError(f"{failed} of {len(files)} recordings were refused; the others are in the archive")
+        sys.exit(2)
 
 
 def _advance(progress: Progress, bar: TaskID, base: float, seconds: float) -> None:
@@ -80,14 +84,14 @@ def search(
     hits = engine.search(text, k=top)
     if unknown := engine.bundle.tokenizer.unknown_words(text):
         print(f"earmark: this model does not know {', '.join(unknown)}; searched without", file=sys.stderr)
-    if others := engine.archive.other_models():
-        print(
-            f"earmark: {others} recordings were heard by another model and cannot be searched with this one: "
-            "index them again",
-            file=sys.stderr,
-        )
+    others = engine.archive.other_models()
+    unsearched = f"{others} recordings were heard by another model and cannot be searched with this one: "
+    unsearched += "index them again, or give that model with --bundle"
     if not hits:
-        raise EarmarkError("the archive of this model is empty: run `earmark index PATH` or `earmark listen` first")
+        reason = unsearched if others else "nothing has been heard here yet: run `earmark index PATH` first"
+        raise EarmarkError(f"the archive of this model is empty; {reason}")
+    if others:
+        print(f"earmark: {unsearched}", file=sys.stderr)
     for hit in hits:
         if as_json:
             print_json(

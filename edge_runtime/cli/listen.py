@@ -37,7 +37,7 @@ def listen(
 ) -> None:
     """Say what is heard, as it is heard. Ctrl-C stops."""
     engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=not no_archive)
-    report = JsonReport() if as_json else PeopleReport(engine)
+    report = JsonReport(name_files=Path(source).is_dir()) if as_json else PeopleReport(engine)
     refused: list[AudioError] = []
     heard_s = lost_s = 0.0
     with contextlib.suppress(KeyboardInterrupt):
@@ -56,6 +56,8 @@ def listen(
             finally:
                 heard_s += session.heard_s
                 lost_s += session.lost_s
+            if session.stopped:
+                break
     report.coverage(heard_s, lost_s)
     if refused:
         sys.exit(2)
@@ -147,29 +149,26 @@ class Session:
         self._keep = keep
         self._live_phrases = live_phrases
         self._seconds = seconds
-        self._stopped = False
+        self.stopped = False
+        self._changes = -1
         self.heard_s = 0.0
         self.lost_s = 0.0
 
     def run(self, source: Source, *, k: int) -> Iterator[Heard]:
         window = self._engine.bundle.manifest.window
-        seen = self._changes()
         with self._writer(source) as writer:
             try:
                 for heard in self._engine.listen(self._blocks(source), rate_hz=source.rate_hz, k=k, early=True):
                     if writer:
                         writer.add(heard.window, every=window.archive_hop)
                     yield heard
-                    if self._live_phrases and self._changes() != seen:
-                        seen = self._changes()
-                        self._engine.refresh_phrases()
             finally:
                 self.lost_s = source.lost_s
                 if writer:
                     writer.heard_s, writer.lost_s, writer.complete = (
                         self.heard_s,
                         self.lost_s,
-                        not self._stopped,
+                        not self.stopped,
                     )
 
     def _writer(self, source: Source) -> contextlib.AbstractContextManager[RecordingWriter | None]:
@@ -177,8 +176,12 @@ class Session:
             return contextlib.nullcontext()
         return self._engine.archive.recording(source.name, path=source.path, live=True)
 
-    def _changes(self) -> int:
-        return self._engine.home.changes_elsewhere() if self._engine.home else 0
+    def _take_new_phrases(self) -> None:
+        """What another process adds to the vocabulary is heard from the very next window on."""
+        home = self._engine.home
+        if self._live_phrases and home is not None and (changes := home.changes_elsewhere()) != self._changes:
+            self._changes = changes
+            self._engine.refresh_phrases()
 
     def _blocks(self, source: Source) -> Iterator[np.ndarray]:
         """The source's blocks until it ends, `seconds` are over, or Ctrl-C: the tail is then still heard."""
@@ -188,23 +191,29 @@ class Session:
                 block = next(blocks, None)
             except KeyboardInterrupt:
                 block = None
-                self._stopped = True
+                self.stopped = True
             if block is None:
                 return
             if self._seconds is not None:
-                left = round((self._seconds - self.heard_s) * source.rate_hz)
-                self._stopped = left < len(block)
+                left = round(min(len(block), (self._seconds - self.heard_s) * source.rate_hz))
+                self.stopped = left < len(block)
                 block = block[: max(0, left)]
             self.heard_s += len(block) / source.rate_hz
+            self._take_new_phrases()
             yield block
-            if self._stopped:
+            if self.stopped:
                 return
 
 
 class JsonReport:
+    """JSON lines; `name_files`: say whose lines they are (of a folder's recordings)."""
+
+    def __init__(self, *, name_files: bool) -> None:
+        self._name_files = name_files
+
     def window(self, source: Source, heard: Heard) -> None:
         matches = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in heard.matches]
-        name = {"file": source.name} if source.path else {}
+        name = {"file": source.name} if self._name_files else {}
         print_json(
             type="window",
             start_s=round(heard.start_s, 2),

@@ -51,7 +51,9 @@ def remove(
         if text not in known:
             raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
     engine.home.keep_phrases(texts, kept=False)
-    print(f"removed {len(texts)}; the vocabulary has {len(set(engine.phrases) - set(texts))} phrases")
+    engine.refresh_phrases()
+    engine.keep_phrase_index()
+    print(f"removed {len(set(texts))}; the vocabulary has {len(engine.phrases)} phrases")
 
 
 @app.command("list")
@@ -73,4 +75,5 @@ def _keep(engine: Engine, phrases: list[str]) -> None:
     assert engine.home is not None
     engine.home.keep_phrases(texts, kept=True)
     engine.refresh_phrases()
+    engine.keep_phrase_index()
     print(f"added {len(texts)}; the vocabulary has {len(engine.phrases)} phrases")

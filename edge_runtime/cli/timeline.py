@@ -45,15 +45,15 @@ class Timeline:
         return max(0.0, self._stretch[0].end_s - self._hop_s)
 
     def _name(self, heard: Heard) -> str:
-        top = heard.matches[0]
-        return top.phrase if top.score >= self._floor else ""
+        top = heard.matches[:1]  # none where every phrase was removed
+        return top[0].phrase if top and top[0].score >= self._floor else ""
 
     def _line(self) -> Text:
-        best = max(self._stretch, key=lambda heard: heard.matches[0].score)
         name = self._name(self._stretch[0])
         line = Text(f"{clock(self._start_s()):>7}–{clock(self._stretch[-1].end_s):<7} ", style="dim")
         if not name:
             return line.append("nothing that the vocabulary names", style="dim")
+        best = max(self._stretch, key=lambda heard: heard.matches[0].score)
         line.append(bar(best.matches[0].score), style="cyan")
         line.append(f" {best.matches[0].score:.2f} ")
         line.append(name, style="bold")

@@ -1,0 +1,99 @@
+"""What is trained on is what a device computes: windows, padding, roughening, evaluation over windows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+from edge_runtime import Bundle, Listener  # noqa: E402
+from edge_runtime.mel import log_mel  # noqa: E402
+from training.augment import RATE_HZ, narrowed, noisy, roughened  # noqa: E402
+from training.evaluate import evaluate, same_sound  # noqa: E402
+from training.features import MIN_FRAMES, windows_of  # noqa: E402
+from training.sounds import Clip  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.open()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.9, 2.0, 5.0, 10.0, 10.24, 10.3, 17.0, 31.0])
+def test_training_windows_are_the_listeners_own(bundle: Bundle, seconds: float) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
+    frames = log_mel(bundle.manifest.mel, bundle.tables, samples)
+    listener = Listener(bundle, hop=bundle.manifest.window.archive_hop)
+    heard = [*listener.push(samples), *listener.flush()]
+    cut = windows_of(frames, bundle.silence)
+    assert len(cut) == len(heard)
+    for (window, count), found in zip(cut, heard, strict=True):
+        encoder = bundle.encoder()
+        encoder.push(window if len(frames) >= MIN_FRAMES else frames)
+        encoder.flush()
+        expected = bundle.embed_segments(encoder.segments(0, count))
+        # a window is a slice of the same frames through the same graph: equal to the last bit
+        np.testing.assert_array_equal(found.embedding, expected)
+
+
+def test_a_short_clip_is_padded_with_silence_and_keeps_its_own_segments(bundle: Bundle) -> None:
+    frames = np.ones((70, bundle.manifest.mel.bands), np.float32)
+    ((window, count),) = windows_of(frames, bundle.silence)
+    assert (len(window), count) == (MIN_FRAMES, 3)
+    np.testing.assert_array_equal(window[70:], np.tile(bundle.silence, (MIN_FRAMES - 70, 1)))
+    silent = log_mel(bundle.manifest.mel, bundle.tables, np.zeros(9000, np.float32))
+    np.testing.assert_allclose(silent, np.tile(bundle.silence, (len(silent), 1)), atol=1e-6)
+
+
+def test_roughening_keeps_length_and_range_and_differs_by_seed() -> None:
+    samples = 0.5 * np.sin(np.arange(RATE_HZ) / 9).astype(np.float32)
+    versions = [roughened(samples, np.random.default_rng(seed)) for seed in range(20)]
+    for version in versions:
+        assert version.shape == samples.shape
+        assert version.dtype == np.float32
+        assert np.abs(version).max() <= 1 + 1e-6
+    assert len({version.tobytes() for version in versions}) == 20
+    np.testing.assert_array_equal(versions[3], roughened(samples, np.random.default_rng(3)))
+
+
+def test_a_narrow_recorder_leaves_nothing_above_half_its_rate() -> None:
+    noise = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
+    power = np.abs(np.fft.rfft(narrowed(noise, 8_000))) ** 2  # one bin a hertz
+    assert power[4_500:].sum() < 1e-4 * power.sum()
+    assert power[:3_500].sum() > 0.8 * power.sum()
+
+
+def test_noise_is_added_at_the_level_asked_for() -> None:
+    samples = np.sin(np.arange(RATE_HZ) / 5).astype(np.float32)
+    added = noisy(samples, snr_db=12, tilt=1.0, rng=np.random.default_rng(0)) - samples
+    snr_db = 10 * np.log10(np.mean(samples**2) / np.mean(added**2))
+    assert snr_db == pytest.approx(12, abs=0.01)  # the level is set on this very noise, float32 rounds it
+
+
+def clip(name: str, label: str, captions: tuple[str, ...] = ()) -> Clip:
+    return Clip(Path(f"{name}.wav"), "test", label, captions, name, "esc50", "CC0", -20.0)
+
+
+def test_a_clip_counts_with_its_best_window() -> None:
+    texts = {"dog": [1.0, 0.0], "rain": [0.0, 1.0]}
+    clips = [clip("a", "dog"), clip("b", "rain")]
+    windows = [np.array([[0.1, 0.9], [1.0, 0.0]]), np.array([[0.0, 0.95]])]
+    report = evaluate(clips, windows, lambda names: np.array([texts[name] for name in names]))
+    assert report.names == {"esc50": 100.0}
+    assert report.labels["text->audio"].r1 == 100
+
+
+def test_only_clips_of_a_captions_own_recording_are_right_for_it() -> None:
+    clips = [clip("a", "dog", ("one dog",)), clip("b", "dog")]
+    wrong_first = {"dog": [1.0, 0.0], "one dog": [0.6, 0.8]}
+    windows = [np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])]
+    report = evaluate(clips, windows, lambda names: np.array([wrong_first[name] for name in names]))
+    assert report.captions["text->audio"].r1 == 0
+    assert report.captions["text->audio"].median_rank == 2
+    assert (report.captions["text->audio"].queries, report.captions["text->audio"].pool) == (1, 2)
+
+
+def test_labels_of_one_sound_are_each_others_answers() -> None:
+    table = same_sound(["dog", "dog bark", "rain"])
+    np.testing.assert_array_equal(table, [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
