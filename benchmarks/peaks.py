@@ -3,8 +3,9 @@
     peaks = measure_peaks(Path("runs/bench"), threads=1)
     peaks.fp32_gmacs        # thousand million multiply-adds a second
 
-The products are square, in cache, and as short as a scheduler leaves alone; the peak is the fastest of many. Their graphs are made with `onnx` once and kept
-in the cache: where that is not installed and they are not there, the figure is None.
+The products are square, in cache, and as short as a scheduler leaves alone; the peak is the fastest of many. Their
+graphs are made with `onnx` once and kept in the cache: where that is not installed and they are not there, the figure
+is None.
 """
 
 import time
