@@ -26,7 +26,7 @@ from edge_runtime.graph_cache import GraphCache
 from edge_runtime.manifest import Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
 from edge_runtime.profile_choice import chosen_profile
-from edge_runtime.streaming import StreamingEncoder, streaming_graph_io
+from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
 __all__ = ["DEFAULT_BUNDLE", "REFERENCE", "Bundle", "Golden", "check_all_files"]
@@ -170,6 +170,10 @@ class Bundle:
             return WindowedEncoder(self._encoder, spec, silence=self.silence, keep_segments=keep)
         hop = hop if hop is not None else spec.stream.chunk_for(self.manifest.window.hop)
         return StreamingEncoder(self._encoder, spec, self._states, silence=self.silence, keep_segments=keep, hop=hop)
+
+    def whole_clip(self, frames: np.ndarray) -> np.ndarray:
+        """A streaming bundle's encoder offline: frames (T, M) of one segment or more -> (T // segment_frames, D)."""
+        return whole_clip(self._encoder, self.manifest.encoder, self._states, frames)
 
     def embed_segments(self, segments: np.ndarray) -> np.ndarray:
         """Segments (S, D) of one window -> its embedding (E,), unit length."""

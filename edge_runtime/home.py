@@ -1,7 +1,7 @@
 """The home folder: the vocabulary's changes and the archive's catalogue in one SQLite file, embeddings beside it.
 
     home = Home.open(path)                  # for writing; created where it is absent
-    home = Home.open(path, write=False)     # for reading; never touches the disk
+    home = Home.open(path, write=False)     # for reading; writes nothing but SQLite's lock files, nor makes a folder
 
     home/earmark.sqlite                     phrases added and removed, recordings
     home/archive/<fingerprint>/*.emb        embeddings (archive.py)
@@ -66,7 +66,8 @@ class Home:
                 return None
             else:
                 # a closed database on a read-only disk: SQLite would want to put its lock files beside it
-                closed = not os.access(path, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+                log = file.with_name(f"{file.name}-wal")
+                closed = not os.access(path, os.W_OK) and not (log.exists() and log.stat().st_size)
                 where = f"{file.absolute().as_uri()}?{'immutable=1' if closed else 'mode=ro'}"
                 db = sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)
             version = db.execute("pragma user_version").fetchone()[0]

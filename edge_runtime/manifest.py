@@ -260,6 +260,8 @@ class Manifest:
             raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            seal = data.pop("sha256", None) if isinstance(data, dict) else None
+            sound = seal is None or seal == _sha256_of_json(data)
         except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"{path} cannot be read as JSON ({error}): copy or export the bundle again") from error
         found = data.get("schema") if isinstance(data, dict) else None
@@ -268,7 +270,7 @@ class Manifest:
                 f"{folder} has bundle schema {found!r}, this earmark reads {SCHEMA}: "
                 "update earmark, or export the bundle again with this version"
             )
-        if (seal := data.pop("sha256", None)) is not None and seal != _sha256_of_json(data):
+        if not sound:
             raise BundleError(f"{path} is damaged: its sha256 is not the one that it names: copy the bundle again")
         return _build(cls, data, "manifest")
 

@@ -1,7 +1,10 @@
 """Checkpoint -> verified, quantised bundle.
 
     python -m export runs/train edge_runtime/default_bundle
+    python -m export runs/slim/train my-bundle --encoder runs/slim --name earmark-slim
+    python -m export runs/cnn14/train my-bundle --encoder Cnn14_mAP=0.431.pth --network cnn14
 
+With `--encoder` the bundle streams: a network of the PANNs family in several precisions, of which a device chooses.
 Writes the bundle beside its place, checks it (parity of PyTorch, fp32 and int8; retrieval on the validation split; the
 runtime's own self-test), and only then moves it there. A gate that fails leaves no bundle, and exit code 1.
 """
@@ -18,6 +21,8 @@ import typer
 
 from edge_runtime.errors import EarmarkError
 from export.bundle import Assembly, export_bundle
+from export.streaming_bundle import export_streaming
+from export.streaming_parts import StreamingAssembly, streaming_parts
 from export.verify import GateError
 
 __all__ = ["main"]
@@ -34,6 +39,10 @@ def main(
     sounds: Annotated[Path, typer.Option(help="The folder with clips.csv.")] = SHARED / "data/sounds",
     weights: Annotated[Path, typer.Option(help="The encoder's weights.")] = SHARED / "weights/efficientat_mn04_as",
     features: Annotated[Path, typer.Option(help="Segments of the clips.")] = Path("runs/features"),
+    encoder: Annotated[Path | None, typer.Option(help="A PANNs network: a distilled one's folder, or a file.")] = None,
+    network: Annotated[str, typer.Option(help="What a PANNs authors' file holds: cnn14, cnn10 or cnn6.")] = "",
+    profiles: Annotated[str, typer.Option(help="Precisions of a streaming bundle.")] = "small,balanced,exact",
+    hop_s: Annotated[float, typer.Option(help="Seconds between a streaming bundle's answers.")] = 1.28,
 ) -> None:
     """Write the bundle of a checkpoint, or say why there is none."""
     if bundle.exists() and any(bundle.iterdir()) and not (bundle / "manifest.json").exists():
@@ -42,7 +51,11 @@ def main(
     with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as folder:
         made = Path(folder) / "bundle"
         made.mkdir()
-        export_bundle(made, Assembly(checkpoint, name, version, phrases, sounds, weights, features))
+        if encoder:
+            asked = StreamingAssembly(checkpoint, name, version, phrases, sounds, encoder, network, profiles, hop_s)
+            export_streaming(made, streaming_parts(asked))
+        else:
+            export_bundle(made, Assembly(checkpoint, name, version, phrases, sounds, weights, features))
         if bundle.exists():
             shutil.rmtree(bundle)
         made.rename(bundle)

@@ -2,7 +2,7 @@
 
     layers, steps = int8_steps(layers, clips, int8={"conv1_2", …})
 
-1. Equalise channels (exact), with the strength that serves these clips best.
+1. Equalise channels (exact), with the strength that serves these clips best, and even out the last layer's.
 2. Clip each activation's range where the squared error over the clips is least: a few loud outliers otherwise take the
    steps that everything else needs. Weights likewise, an output channel at a time.
 3. Take back the mean shift that rounding brings, in the bias (Nagel et al. 2019, arXiv:1906.04721, section 4.2).
@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from export.network import LEVELS, Layer, Steps, equalised, run
+from export.network import LEVELS, Layer, Steps, equalised, evened, run
 
-__all__ = ["Range", "Ranges", "all_steps", "count", "int8_steps", "measure", "snr_db", "steps_of"]
+__all__ = ["Range", "Ranges", "all_steps", "count", "int8_steps", "measure", "snr_db", "steps_of", "with_alpha"]
 
 BINS = 2048
 CLIPS_TRIED = 64
@@ -101,15 +101,16 @@ def int8_steps(
 
     def quality(alpha: float | None) -> float:
         """Of the few clips' segments, in dB: which alpha serves depends on how unlike a network's channels are."""
-        scaled, steps = _with_alpha(layers, few, ranges, int8=int8, alpha=alpha)
+        scaled, steps = with_alpha(layers, few, ranges, int8=int8, alpha=alpha)
         return snr_db(exact, np.concatenate([run(scaled, clip, steps=steps) for clip in few]))
 
-    return _with_alpha(layers, clips, ranges, int8=int8, alpha=max(ALPHAS, key=quality))
+    return with_alpha(layers, clips, ranges, int8=int8, alpha=max(ALPHAS, key=quality))
 
 
-def _with_alpha(
+def with_alpha(
     layers: Sequence[Layer], clips: Sequence[np.ndarray], ranges: Ranges, *, int8: Collection[str], alpha: float | None
 ) -> tuple[list[Layer], dict[str, Steps]]:
+    """`layers` scaled, and their steps; `ranges` are those of the layers as they are."""
     scales: dict[str, np.ndarray] = {}
     if alpha is not None:
         peaks = {layer.name: ranges[layer.name, "input"].peak for layer in layers}
@@ -117,6 +118,10 @@ def _with_alpha(
     after = {before.name: scales.get(layer.name, UNSCALED) for before, layer in pairwise(layers)}
     scaled = {("input", name): scale for name, scale in scales.items()}
     scaled |= {("output", name): scale for name, scale in after.items()}
+    last = layers[-1]
+    if last.name in int8 and last.gain is None:
+        layers = evened(layers, ranges[last.name, "output"].peak)
+        scaled["output", last.name] = layers[-1].gain
     ranges = {key: each.scaled(scaled.get(key[::-1], UNSCALED)) for key, each in ranges.items()}
     count(layers, clips, ranges)
     return list(layers), all_steps(layers, ranges, int8=int8)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training.panns import Panns
 
-__all__ = ["Layer", "Steps", "equalised", "layers_of", "run"]
+__all__ = ["Layer", "Steps", "equalised", "evened", "layers_of", "run"]
 
 LEVELS = 255
 """Steps of a uint8 activation; its zero point is 0, because a ReLU (and a pool after it) gives nothing below."""
@@ -25,13 +25,15 @@ LEVELS = 255
 
 @dataclass(frozen=True)
 class Layer:
-    """Convolution `weight (O, C, F, T)` with `bias (O,)`, float32; ReLU; average pooling by `pool` if above 1."""
+    """Convolution `weight (O, C, F, T)` with `bias (O,)`, float32; ReLU; average pooling by `pool` if above 1. The last
+    one's mean over frequency is multiplied by `gain (O,)` where it has one."""
 
     name: str
     weight: np.ndarray
     bias: np.ndarray
     bands: int
     pool: int
+    gain: np.ndarray | None = None
 
     @property
     def channels(self) -> int:
@@ -107,6 +109,15 @@ def equalised(
     return found, scales
 
 
+def evened(layers: Sequence[Layer], peak: np.ndarray) -> list[Layer]:
+    """Divide each channel of the last layer by its `peak (O,)` and multiply it back after the mean: exact, and every
+    segment number then uses all 255 steps of the last rounding, which no later layer averages out."""
+    last = layers[-1]
+    scale = np.where(peak > 0, peak / peak.max(), 1).clip(1e-3).astype(np.float32)
+    weight, bias = last.weight / scale[:, None, None, None], last.bias / scale
+    return [*layers[:-1], replace(last, weight=weight, bias=bias, gain=scale)]
+
+
 Watch = Callable[[str, str, np.ndarray], None]
 
 
@@ -137,7 +148,8 @@ def run(
         if step:
             x = _rounded(x, step.output_step)
         x = F.avg_pool2d(x, layer.pool) if layer.pool > 1 else x
-    return x.mean(dim=2)[0].T.numpy()  # (S, D)
+    segments = x.mean(dim=2)[0].T.numpy()  # (S, D)
+    return segments if layers[-1].gain is None else segments * layers[-1].gain
 
 
 def _rounded(x: Tensor, step: float) -> Tensor:

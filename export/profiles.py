@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.manifest import StateSpec
-from export.calibration import all_steps, count, int8_steps, measure, snr_db
+from export.calibration import int8_steps, measure, snr_db, with_alpha
 from export.network import Layer, run
 from export.stream_graph import stream_graph
 
@@ -84,11 +84,10 @@ class Sensitivity:
 
 
 def sensitivity(layers: Sequence[Layer], clips: Sequence[np.ndarray]) -> list[Sensitivity]:
-    """Quantise one convolution at a time, without equalisation. `clips` calibrate and are heard."""
+    """Quantise one convolution at a time, none equalised. `clips` calibrate and are heard."""
     exact = np.concatenate([run(layers, clip) for clip in clips])
-    ranges = measure(layers, clips)
-    count(layers, clips, ranges)
-    steps = all_steps(layers, ranges, int8={layer.name for layer in layers[1:]})
+    names = {layer.name for layer in layers[1:]}
+    layers, steps = with_alpha(layers, clips, measure(layers, clips), int8=names, alpha=None)
     found = []
     for layer in layers[1:]:
         alone = {layer.name: steps[layer.name]}

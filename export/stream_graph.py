@@ -74,6 +74,8 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
             x = graph.node("AveragePool", x, kernel_shape=[layer.pool] * 2, strides=[layer.pool] * 2)
     x = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=0)  # (1, D, S)
     x = graph.node("Squeeze", x, graph.constant([0], np.int64))  # (D, S)
+    if layers[-1].gain is not None:
+        x = graph.node("Mul", x, graph.constant(layers[-1].gain[:, None]))
     graph.node("Transpose", x, out="segments", perm=[1, 0])
     graph.save(path)
     return states

@@ -48,7 +48,7 @@ from training.panns import Panns
 from training.sounds import Clip
 from training.train import MAX_WORDS, Checkpoint
 
-__all__ = ["StreamingParts", "export_streaming"]
+__all__ = ["StreamingParts", "export_streaming", "judged"]
 
 WINDOW_S = 10.24
 LIVE_HOPS_S = (0.32, 0.64, 1.28)
@@ -110,7 +110,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     parts.report(sensitivity_table(rows))
     (folder / "sensitivity.json").write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
 
-    manifest, gates = _judged(folder, parts, manifest, heard[::CHECK_EVERY])
+    manifest, gates = judged(folder, parts, manifest, heard[::CHECK_EVERY])
     _write_golden(folder, manifest, parts.net, parts.checkpoint)
     (folder / "phrases.jsonl").write_text("".join(json.dumps({"phrase": text}) + "\n" for text in parts.phrases))
     shipped = Bundle(folder)
@@ -176,26 +176,30 @@ def _write_graphs(folder: Path, parts: StreamingParts, spec: MelSpec, clips: Seq
     return manifest
 
 
-def _judged(
+def judged(
     folder: Path, parts: StreamingParts, manifest: Manifest, clips: Sequence[np.ndarray]
 ) -> tuple[Manifest, list[Gate]]:
     """The manifest with its figures, and the gates, all of them passed. Raises GateError."""
     gates: list[Gate] = []
-    profiles, reports = {}, {}
+    profiles, reports, heard = {}, {}, {}
     for name, profile in manifest.profiles.items():
         bundle = Bundle(folder, profile=name)  # verified but for the self-test, which is not written yet
         figures, found = profile_gates(RECIPES[name], bundle, parts.net, parts.checkpoint, clips)
         profiles[name] = dataclasses.replace(profile, figures=figures)
         gates += found
         if parts.clips:
-            reports[name] = retrieval(bundle, parts.clips, parts.phrases)
+            reports[name], heard[name] = retrieval(bundle, parts.clips, parts.phrases)
     gates += retrieval_gates(reports)
     for gate in gates:
         parts.report(str(gate))
     if failed := [gate for gate in gates if not gate.passed]:
         raise GateError("; ".join(map(str, failed)))
-    quality = reports[parts.profiles[0]].figures() if reports else {}
-    return dataclasses.replace(manifest, profiles=profiles, quality=quality), gates
+    manifest = dataclasses.replace(manifest, profiles=profiles)
+    if reports:
+        first = parts.profiles[0]
+        match = MatchSpec(round(heard[first], 4))
+        manifest = dataclasses.replace(manifest, quality=reports[first].figures(), match=match)
+    return manifest, gates
 
 
 def _heads(

@@ -20,7 +20,7 @@ from edge_runtime.phrases import Phrases
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.calibration import snr_db
 from export.profiles import Recipe
-from export.verify import Gate, cosines
+from export.verify import Gate, cosines, heard_threshold
 from training.evaluate import Report, evaluate
 from training.panns import Panns
 from training.sounds import Clip
@@ -91,10 +91,12 @@ def _embedding(checkpoint: Checkpoint, segments: np.ndarray) -> np.ndarray:
     return checkpoint.model.audio(x, torch.ones(x.shape[:2], dtype=torch.bool))[0].numpy()
 
 
-def retrieval(bundle: Bundle, clips: Sequence[Clip], phrases: Sequence[str]) -> Report:
-    """How well this profile finds labelled recordings, through the whole runtime."""
+def retrieval(bundle: Bundle, clips: Sequence[Clip], phrases: Sequence[str]) -> tuple[Report, float]:
+    """How well this profile finds labelled recordings, through the whole runtime; and from which score a phrase counts
+    as heard."""
     engine = Engine(bundle, Phrases.of(bundle, phrases), None)
-    return evaluate(clips, [engine.embed_audio(clip.path) for clip in clips], bundle.embed_text)
+    heard = [engine.embed_audio(clip.path) for clip in clips]
+    return evaluate(clips, heard, bundle.embed_text), heard_threshold(bundle, clips, heard)
 
 
 def retrieval_gates(reports: Mapping[str, Report]) -> list[Gate]:

@@ -28,7 +28,7 @@ from training.phrasings import tidy_label
 from training.sounds import Clip
 from training.train import Checkpoint
 
-__all__ = ["Fp32", "Gate", "GateError", "Verdict", "cosines", "interleaved_ms", "verify"]
+__all__ = ["Fp32", "Gate", "GateError", "Verdict", "cosines", "heard_threshold", "interleaved_ms", "verify"]
 
 MAX_FP32_ERROR = 1e-4
 MAX_SEGMENT_ERROR = 1e-3
@@ -125,16 +125,12 @@ def verify(
     if failed := [gate for gate in gates if not gate.passed]:
         raise GateError("; ".join(map(str, failed)))
 
-    labels = sorted({clip.label for clip in val})
-    names = shipped.embed_text([tidy_label(label) for label in labels])
-    scores = np.stack([(names @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
-    relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in val]]
     test = [clip for clip in clips if clip.split == "test"]
     reports = {
         "Test split, as shipped": evaluate(test, [engine.embed_audio(clip.path) for clip in test], shipped.embed_text),
         "Test split, fp32": fp32.report(clips, features, "test"),
     }
-    return Verdict(gates, reports, _heard_threshold(scores, relevant))
+    return Verdict(gates, reports, heard_threshold(shipped, val, heard))
 
 
 def _segments(features: Features) -> list[np.ndarray]:
@@ -184,7 +180,16 @@ def _compare_reports(fp32: Report, shipped: Report) -> list[Gate]:
     ]
 
 
-def _heard_threshold(scores: np.ndarray, relevant: np.ndarray) -> float:
+def heard_threshold(bundle: Bundle, clips: Sequence[Clip], heard: Sequence[np.ndarray]) -> float:
+    """The score from which a phrase counts as heard: `heard[i] (W, E)` are the embeddings of clip i's windows."""
+    labels = sorted({clip.label for clip in clips})
+    names = bundle.embed_text([tidy_label(label) for label in labels])
+    scores = np.stack([(names @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
+    relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in clips]]
+    return _equal_error(scores, relevant)
+
+
+def _equal_error(scores: np.ndarray, relevant: np.ndarray) -> float:
     """The cosine at which as many right labels stay below as best wrong ones stay above (equal error).
 
     scores (L, N): labels against clips; relevant (L, N) bool.

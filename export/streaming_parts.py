@@ -1,0 +1,80 @@
+"""What a streaming bundle is made from, gathered from the disk.
+
+parts = streaming_parts(StreamingAssembly(checkpoint, name, version, phrases, sounds, encoder, network, …))
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_runtime.phrases import read_phrase_file, tidy
+from export.card import LICENCE
+from export.streaming_bundle import StreamingParts
+from training.distil import load_student
+from training.features import load_samples
+from training.mel_tables import panns_mel
+from training.panns import CNN6, CNN10, CNN14, Panns, load_checkpoint, load_cnn14, load_net
+from training.sounds import read_clips
+from training.train import Checkpoint
+
+__all__ = ["StreamingAssembly", "load_encoder", "streaming_parts"]
+
+NETWORKS = {"cnn14": CNN14, "cnn10": CNN10, "cnn6": CNN6}
+CALIBRATION_CLIPS = 48
+PUBLISHED = (
+    "Audio encoder: PANNs (Kong et al. 2020, arXiv:1912.10211), weights CC BY 4.0, zenodo.org/records/3987831",
+    "AudioSet class names: CC BY 4.0, Google",
+)
+TRAINED_HERE = (
+    "Audio encoder: CNN14 of PANNs (Kong et al. 2020, arXiv:1912.10211), weights trained by this project, taught by "
+    "EfficientAT mn04_as (MIT licence, Copyright (c) 2022 Florian Schmid)",
+)
+
+
+@dataclass(frozen=True)
+class StreamingAssembly:
+    """Where the parts lie. `profiles` are separated by commas; `network` names what a PANNs authors' file holds."""
+
+    checkpoint: Path
+    name: str
+    version: str
+    phrases: Path
+    sounds: Path
+    encoder: Path
+    network: str
+    profiles: str
+    hop_s: float
+
+
+def load_encoder(path: Path, network: str) -> Panns:
+    """A distilled network's folder, a file of `save_net`, or, with `network` named, of the PANNs authors.
+
+    ValueError or EarmarkError: it is none of these.
+    """
+    if network and network not in NETWORKS:
+        raise ValueError(f"network {network!r} is not known; there are {', '.join(NETWORKS)}")
+    if path.is_dir():
+        return load_student(path)
+    if network == "cnn14" and path.name.startswith("Cnn14_mAP=0.431"):
+        return load_cnn14(path)
+    return load_checkpoint(path, NETWORKS[network]) if network else load_net(path)
+
+
+def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
+    """Load everything. Calibration hears training clips, the retrieval gate the validation split."""
+    spec, _ = panns_mel()
+    clips = read_clips(asked.sounds)
+    train = [clip for clip in clips if clip.split == "train"]
+    some = train[:: max(1, len(train) // CALIBRATION_CLIPS)][:CALIBRATION_CLIPS]
+    return StreamingParts(
+        load_encoder(asked.encoder, asked.network),
+        Checkpoint.load(asked.checkpoint),
+        name=asked.name,
+        version=asked.version,
+        licence=LICENCE,
+        notices=list(PUBLISHED if asked.network else TRAINED_HERE),
+        phrases=[tidy(phrase) for phrase in read_phrase_file(asked.phrases)],
+        sounds=[load_samples(clip.path, spec.rate_hz) for clip in some],
+        profiles=tuple(asked.profiles.split(",")),
+        hop_s=asked.hop_s,
+        clips=[clip for clip in clips if clip.split == "val"],
+    )
