@@ -31,7 +31,7 @@ EAGER = "eager"
 
 
 def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
-    graphs = cache / "graphs"
+    graphs = cache.absolute() / "graphs"
     wanted: dict[str, list[str]] = {}
     for name, profile in model.profiles.items():
         wanted[name] = [name]
