@@ -19,6 +19,7 @@ from benchmarks.plots import COLOURS
 from benchmarks.report import Report, Table, say
 from edge_runtime.errors import EarmarkError
 from edge_runtime.graph_cache import GraphCache
+from edge_runtime.manifest import Profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,16 +29,21 @@ __all__ = ["footprint"]
 GOALS_MIB = {"small": 170.0, "exact, mapped": 360.0}
 """Peaks that the design promises for CNN14 encoder and head."""
 EAGER = "eager"
+MAPPED, HEADLESS = ", mapped", ", encoder alone"
 
 
 def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
     graphs = cache.absolute() / "graphs"
     wanted: dict[str, list[str]] = {}
     for name, profile in model.profiles.items():
-        wanted[name] = [name]
+        forms = {"": []}
         if profile.encoder.precision == "fp32":
-            wanted[f"{name}, mapped"] = [name, "--mapped", str(graphs)]
+            forms[MAPPED] = ["--mapped", str(graphs)]
             _optimise(model, name, GraphCache(graphs))
+        for form, options in forms.items():
+            wanted[f"{name}{form}"] = [name, *options]
+            if profile is _first_of(model, profile):
+                wanted[f"{name}{form}{HEADLESS}"] = [name, *options, "--headless"]
     wanted[EAGER] = [EAGER]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for number in range(repeats):
@@ -54,10 +60,15 @@ def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
     return Report(
         "footprint",
         {"footprint": rows, "goals_peak_mib": GOALS_MIB},
-        [Table(f"{model.manifest.name}: encoder and head, one thread", (*columns, "peak goal"), table)],
+        [Table(f"{model.manifest.name}: a listening process, one thread", (*columns, "peak goal"), table)],
         notes,
         {"footprint": lambda figure: _draw(model, rows, figure)},
     )
+
+
+def _first_of(model: Model, profile: Profile) -> Profile:
+    """The first of the profiles that share an encoder."""
+    return next(each for each in model.profiles.values() if each.encoder.file == profile.encoder.file)
 
 
 def _optimise(model: Model, profile: str, cache: GraphCache) -> None:
@@ -88,14 +99,14 @@ def _row(model: Model, name: str, found: Sequence[dict[str, Any]], graphs: Path)
 
 
 def _disk_bytes(model: Model, name: str, graphs: Path) -> int:
-    """Encoder and head as they are loaded; the eager network's weights file for PyTorch."""
+    """What is loaded: graphs, or the weights' file of the eager network."""
     if name == EAGER:
         from benchmarks.stand_in import WEIGHTS
 
         return (model.folder / WEIGHTS).stat().st_size
     profile = model.profiles[name.split(",", maxsplit=1)[0]]
-    files = {profile.encoder.file, profile.head.file}
-    if not name.endswith("mapped"):
+    files = {profile.encoder.file} if name.endswith(HEADLESS) else {profile.encoder.file, profile.head.file}
+    if MAPPED not in name:
         return sum((model.folder / file).stat().st_size for file in files)
     entries = [GraphCache(graphs).find(model.manifest.files[file]) for file in files]
     return sum(path.stat().st_size for entry in entries if entry for path in entry.parent.iterdir())
@@ -118,7 +129,7 @@ def _draw(model: Model, rows: dict[str, dict[str, float]], figure: "Figure") -> 
     axes.set_yticks(at, list(rows))
     axes.invert_yaxis()
     axes.set_xlabel("MiB resident")
-    axes.set_title(f"Memory of a listening process: {model.manifest.name}, encoder and head", loc="left", fontsize=11)
+    axes.set_title(f"Memory of a listening process: {model.manifest.name}", loc="left", fontsize=11)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend()

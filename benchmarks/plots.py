@@ -35,7 +35,8 @@ def bars(figure: "Figure", labels: Sequence[str], series: Mapping[str, Sequence[
                 error_kw={"lw": 1, "ecolor": "#222"},
                 label=name if row == 0 else None,
             )
-            axes.text(timing.q3_ms * 1.08, at, f"{timing.median_ms:.3g}", va="center", fontsize=8)
+            told = f"{timing.median_ms:.0f}" if timing.median_ms >= 100 else f"{timing.median_ms:.3g}"
+            axes.text(timing.q3_ms * 1.08, at, told, va="center", fontsize=8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.resident runs/bench/cnn14-1 small              # one JSON line
     python -m benchmarks.resident runs/bench/cnn14-1 exact --mapped runs/bench/graphs
+    python -m benchmarks.resident runs/bench/cnn14-1 small --headless
     python -m benchmarks.resident runs/bench/cnn14-1 eager              # PyTorch, over 10 s windows
 
 It imports no more than the runtime does, and hears noise, which nobody needs to synthesise.
@@ -29,12 +30,12 @@ def memory_mib(status: Path = Path("/proc/self/status")) -> dict[str, float]:
     return {name: int(lines[field].split()[0]) / 1024 for field, name in FIELDS.items() if field in lines}
 
 
-def hear(folder: Path, profile: str, mapped: GraphCache | None) -> dict[str, object]:
-    """Stream noise through one profile; the head answers at each hop."""
+def hear(folder: Path, profile: str, mapped: GraphCache | None, *, headless: bool) -> dict[str, object]:
+    """Stream noise through one profile; the head, if there is to be one, answers at each hop."""
     model = Model(folder)
     started = time.perf_counter()
     encoder_graph = model.encoder_graph(profile, mapped=mapped)
-    head = model.head_graph(profile, mapped=mapped)
+    head = None if headless else model.head_graph(profile, mapped=mapped)
     load_s = time.perf_counter() - started
     loaded = memory_mib()
     mel, encoder = model.front_end(), model.stream(encoder_graph, profile)
@@ -43,7 +44,7 @@ def hear(folder: Path, profile: str, mapped: GraphCache | None) -> dict[str, obj
     rng = np.random.default_rng(0)
     for _ in range(round(HEARD_S * spec.rate_hz) // block):
         encoder.push(mel.push(rng.normal(0, 0.1, block).astype(np.float32)))
-        if encoder.available >= window:
+        if head and encoder.available >= window:
             head(segments=encoder.segments(encoder.available - window, encoder.available))
     return {"load_s": load_s, "loaded": loaded, "steady": memory_mib()}
 
@@ -68,7 +69,10 @@ def main(arguments: list[str]) -> None:
     folder, profile, *rest = arguments
     imported = memory_mib()
     mapped = GraphCache(Path(rest[rest.index("--mapped") + 1])) if "--mapped" in rest else None
-    found = hear_eager(Path(folder)) if profile == "eager" else hear(Path(folder), profile, mapped)
+    if profile == "eager":
+        found = hear_eager(Path(folder))
+    else:
+        found = hear(Path(folder), profile, mapped, headless="--headless" in rest)
     print(json.dumps({"imported": imported, **found}))
 
 
