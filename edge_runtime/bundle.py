@@ -29,12 +29,9 @@ from edge_runtime.profile_choice import chosen_profile
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
-__all__ = ["DEFAULT_BUNDLE", "REFERENCE", "Bundle", "Golden", "check_all_files"]
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "Golden", "check_all_files"]
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
-
-REFERENCE = "reference"
-"""In golden.npz: the embedding of the unquantised network, beside those of the profiles."""
 
 MIN_COSINE = 0.999
 """Self-test bound. int8 kernels of different CPUs round differently; over the export's own tests they stay above .9999,
@@ -55,7 +52,7 @@ class Golden:
     text_embedding: np.ndarray
 
     def save(self, path: Path, *, profiles: Mapping[str, np.ndarray] | None = None) -> None:
-        """Write it; `profiles`: the embedding (E,) of each profile by name, and of `REFERENCE`."""
+        """Write it; `profiles`: the embedding (E,) of each profile by name."""
         arrays: dict[str, Any] = dict(vars(self))
         arrays |= {f"embedding.{name}": embedding for name, embedding in (profiles or {}).items()}
         np.savez_compressed(path, **arrays)

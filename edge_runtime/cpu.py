@@ -2,9 +2,8 @@
 
 import hashlib
 import platform
+from importlib.metadata import version
 from pathlib import Path
-
-import onnxruntime
 
 __all__ = ["cpu_key", "cpu_model"]
 
@@ -27,7 +26,7 @@ def cpu_key() -> str:
     under one key do not serve another."""
     fields = _fields()
     flags = next((fields[name] for name in FLAG_FIELDS if name in fields), "")
-    parts = (platform.machine(), cpu_model(), " ".join(sorted(flags.split())), onnxruntime.__version__)
+    parts = (platform.machine(), cpu_model(), " ".join(sorted(flags.split())), version("onnxruntime"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

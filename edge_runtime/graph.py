@@ -1,19 +1,22 @@
 """One ONNX graph, opened for a small device: few threads, no spinning, names and shapes checked against the manifest.
 
-graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
-segments = graph(log_mel=frames)
-segments, *states = graph.all(feeds)        # a graph with several outputs
+    graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
+    segments = graph(log_mel=frames)
+    segments, *states = graph.all(feeds)        # a graph with several outputs
+
+A dtype of float32 is "float" to ONNX; here it has numpy's name.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge_runtime.errors import BundleError
 
-__all__ = ["OnnxGraph"]
+__all__ = ["OnnxGraph", "load_onnxruntime"]
 
 Shape = tuple[int | None, ...]
 
@@ -33,6 +36,7 @@ class OnnxGraph:
     ) -> None:
         """`dtypes` of inputs and outputs by name ("uint8"); those not named are not checked. `optimised`: the file
         is a graph that onnxruntime has optimised for this CPU (graph_cache.py), to be mapped and run as it is."""
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -59,6 +63,17 @@ class OnnxGraph:
     def all(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs, in the order in which they were declared."""
         return self._session.run(self._outputs, inputs)
+
+
+def load_onnxruntime() -> Any:
+    """onnxruntime, which from 1.29 on reports to its makers unless told not to before its import: a device that hears
+    people's homes reports to nobody. ORT_DISABLE_TELEMETRY=0 in the environment is respected."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if os.environ["ORT_DISABLE_TELEMETRY"] != "0":
+        onnxruntime.disable_telemetry_events()  # where somebody else has imported it first
+    return onnxruntime
 
 
 def _check(file: str, what: str, expected: Mapping[str, Shape], found: list) -> None:

@@ -19,9 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from edge_runtime.cpu import cpu_key
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.manifest import sha256_of
 
 __all__ = ["GraphCache"]
@@ -71,6 +70,9 @@ class GraphCache:
                 (made / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 shutil.rmtree(entry, ignore_errors=True)
                 made.rename(entry)
+            for old in self.folder.glob(f"{sha256[:16]}-*"):
+                if old != entry:  # of an onnxruntime before an update: 300 MB that nothing will read again
+                    shutil.rmtree(old, ignore_errors=True)
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("the optimised form of %s cannot be kept in %s: %s", source.name, self.folder, error)
             return None
@@ -82,6 +84,7 @@ class GraphCache:
 
 def optimise(source: Path, target: Path) -> None:
     """Write the optimised graph and its weights into the folder `target`."""
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1

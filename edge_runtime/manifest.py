@@ -38,6 +38,7 @@ SCHEMA = 1
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_NAME_BYTES = 255
+MAX_INT = 1 << 31
 SHA256_HEX = 64
 
 
@@ -335,7 +336,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # no NaN, no infinity
         return float(value)
-    if kind in (str, int) and type(value) is kind:
+    if (kind is int and type(value) is int and abs(value) < MAX_INT) or (kind is str and type(value) is str):
         return value
     found = type(value).__name__ if isinstance(value, list | dict) else json.dumps(value)[:60]
     raise BundleError(f"{where} is {found}, expected {getattr(kind, '__name__', kind)}")

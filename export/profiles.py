@@ -10,8 +10,9 @@
 | small | int8 but for the first convolution | int8 | the fastest where the CPU multiplies bytes |
 | tiny | as small | 4-bit blocks | the least memory |
 
-The first convolution stays fp32 everywhere: it hears decibels, which no ReLU has clipped, and weighs nothing. The early
-ones hurt most and weigh least (blocks 5 and 6 of CNN14 hold 94 % of the weights): hence `balanced`.
+The first convolution stays fp32 everywhere: it hears decibels, which no ReLU has clipped, and weighs nothing. The first
+half of the others weighs little too (blocks 5 and 6 of CNN14 hold 94 % of the weights): `balanced` leaves it in fp32.
+Which layers hurt is a matter of the trained weights, so every export measures it (`sensitivity.json`).
 """
 
 from collections.abc import Sequence

@@ -114,6 +114,13 @@ def test_a_damaged_cache_is_built_again(cached, place, name, damage):
     assert cache.find(sha256()) is not None
 
 
+def test_an_update_leaves_one_form_behind_not_two(cached, place, monkeypatch):
+    shutil.copytree(cached, place)
+    monkeypatch.setattr(graph_cache, "cpu_key", lambda: "after-the-update")
+    Bundle.open(narrow_bundle(), profile="exact", home=place)
+    assert {path.name.partition("-")[2] for path in (place / "graphs").iterdir()} == {"after-the-update"}
+
+
 def test_a_new_date_alone_does_not_spoil_it(cached, place):
     shutil.copytree(cached, place)
     cache = GraphCache(place / "graphs")
@@ -143,8 +150,15 @@ def test_every_profile_is_measured(place):
     found = measure_profiles(narrow_bundle(), home=place, rounds=3)
     assert [each.profile for each in found] == ["small", "balanced", "exact", "tiny"]
     assert all(each.hop_ms > 0 and not each.failure for each in found)
-    exact = next(each for each in found if each.profile == "exact")
-    assert exact.cosine == pytest.approx(1, abs=1e-5)
+    figures = {name: each.figures["embedding_cosine"] for name, each in Manifest.read(narrow_bundle()).profiles.items()}
+    assert all(each.cosine == pytest.approx(figures[each.profile], abs=1e-3) for each in found)
+
+
+def test_what_int8_costs_and_what_this_cpu_adds_are_added_as_angles(place, monkeypatch):
+    monkeypatch.setattr(Bundle, "self_test", lambda _: {"audio_cosine": float(np.cos(0.3))})
+    for each in measure_profiles(narrow_bundle(), rounds=1):
+        cosine = Manifest.read(narrow_bundle()).profiles[each.profile].figures["embedding_cosine"]
+        assert np.arccos(each.cosine) == pytest.approx(0.3 + np.arccos(cosine), abs=1e-4)
 
 
 def test_the_fastest_within_the_bound_is_kept():
@@ -165,7 +179,7 @@ def test_a_profile_that_fails_its_self_test_is_reported_and_not_kept(place, monk
     def fail(bundle):
         if bundle.profile == "small":
             raise BundleError("this CPU saturates")
-        return {}
+        return {"audio_cosine": 1.0}
 
     monkeypatch.setattr(Bundle, "self_test", fail)
     found = measure_profiles(narrow_bundle(), home=place, rounds=2)
@@ -202,7 +216,7 @@ def test_the_choice_is_of_one_cpu_and_one_bundle(place, monkeypatch):
 
 def test_another_onnxruntime_is_another_key(monkeypatch):
     before = cpu.cpu_key()
-    monkeypatch.setattr(cpu.onnxruntime, "__version__", "0.1")
+    monkeypatch.setattr(cpu, "version", lambda name: "0.1")
     assert cpu.cpu_key() != before
 
 
