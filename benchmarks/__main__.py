@@ -1,0 +1,195 @@
+"""Measure Earmark on the machine at hand.
+
+    python -m benchmarks latency            # time of a hop and of 10 s: every profile, mode and peer, and the ratios
+    python -m benchmarks footprint          # memory, load time, bytes on disk; each in a fresh process
+    python -m benchmarks parity             # stream against whole clip, int8 against fp32, both against PyTorch
+    python -m benchmarks index              # HNSW: recall and time over captions
+    python -m benchmarks roofline           # work against this machine's measured peaks
+    python -m benchmarks peers              # the same window in PyTorch, onnxruntime and OpenVINO
+
+Each prints tables, writes plots to --out, and prints one JSON line last (alone with --json). Without --bundle they
+measure a CNN14 with random weights, which is exported once into --cache and costs what the published one costs. On a
+board without PyTorch copy that folder there (or take any bundle) and give it with --bundle.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import condition, machine_card
+from benchmarks.model import Model
+from benchmarks.report import Report, publish
+from benchmarks.stand_in import NOTE, RECIPE, scene, stand_in
+from edge_runtime.errors import EarmarkError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Measure Earmark on the machine at hand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Bundle = Annotated[Path | None, typer.Option(help="Measure this bundle, not the stand-in CNN14.")]
+Width = Annotated[float, typer.Option(min=0.01, help="The stand-in's channels, as a share of CNN14's.")]
+Cache = Annotated[Path, typer.Option(help="Where the stand-in and other caches are kept.")]
+Out = Annotated[Path, typer.Option(help="Where the plots go.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")]
+Threads = Annotated[list[int], typer.Option(min=1, help="Threads; give it again for several.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")]
+
+CACHE, OUT = Path("runs/bench"), Path("runs/bench/plots")
+SCENE_S = 60.0
+COUNTS, BEAMS = [1_000, 10_000, 100_000], [32, 64, 128, 256, 512]
+
+
+@app.callback()
+def benchmarks() -> None:
+    """Measure Earmark on the machine at hand: tables, plots, and one JSON line last."""
+
+
+@app.command()
+def latency(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    threads: Threads = [1, 2],  # noqa: B006 - typer copies it
+    rounds: Rounds = 12,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Time per hop and per 10 s: every profile and mode, against the windowed ways, and the ratios."""
+    from benchmarks.latency import latency as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
+
+
+@app.command()
+def footprint(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    rounds: Rounds = 3,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Load time, steady and peak resident memory, bytes on disk: each profile in a fresh process."""
+    from benchmarks.footprint import footprint as measure
+
+    model = _model(bundle, width, cache)
+    _run(lambda: measure(model, cache=cache, repeats=rounds), model, out, as_json)
+
+
+@app.command()
+def parity(
+    bundle: Bundle = None, width: Width = 1.0, cache: Cache = CACHE, out: Out = OUT, as_json: Json = False
+) -> None:
+    """Stream against whole clip, int8 against fp32, and fp32 against PyTorch eager."""
+    from benchmarks.parity import parity as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound), model, out, as_json)
+
+
+@app.command()
+def index(
+    count: Annotated[list[int], typer.Option(min=1, help="Captions; give it again for several.")] = COUNTS,
+    m: Annotated[list[int], typer.Option(min=2, help="Links a node; give it again for several.")] = [16],  # noqa: B006
+    ef: Annotated[list[int], typer.Option(min=1, help="Beams of a search; give it again for several.")] = BEAMS,
+    ef_construction: Annotated[int, typer.Option(min=1, help="The beam while building.")] = 200,
+    build_threads: Annotated[int, typer.Option(min=1, help="Threads while building.")] = 2,
+    full: Annotated[bool, typer.Option("--full", help="A million captions as well: an hour, and 5 GB.")] = False,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """HNSW recall and time per query over captions, against the exact answer."""
+    from benchmarks.index import index as measure
+
+    counts = [*count, *([1_000_000] if full else [])]
+    _run(
+        lambda: measure(
+            cache, counts=counts, links=m, beams=ef, ef_construction=ef_construction, build_threads=build_threads
+        ),
+        None,
+        out,
+        as_json,
+    )
+
+
+@app.command()
+def roofline(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    threads: Threads = [1, 2],  # noqa: B006
+    rounds: Rounds = 8,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Multiply-adds and bytes of a hop and a window against this machine's measured peaks."""
+    from benchmarks.roofline import roofline as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound, cache=cache, threads=threads, rounds=rounds), model, out, as_json)
+
+
+@app.command()
+def peers(
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    threads: Threads = [1, 2],  # noqa: B006
+    rounds: Rounds = 12,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Ten seconds in PyTorch, onnxruntime and OpenVINO, beside a streamed hop."""
+    from benchmarks.peers import peers as measure
+
+    model = _model(bundle, width, cache)
+    sound = scene(model.rate_hz, SCENE_S)
+    _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
+
+
+def _model(bundle: Path | None, width: float, cache: Path) -> Model:
+    return Model(bundle if bundle is not None else stand_in(cache, width=width))
+
+
+def _run(measure: Callable[[], Report], model: Model | None, out: Path, as_json: bool) -> None:
+    """Measure between two looks at the machine, and publish."""
+    card = machine_card()
+    report = measure()
+    if model is not None:
+        random = (model.folder / RECIPE).is_file()
+        report = replace(
+            report,
+            figures={"bundle": model.manifest.name, **report.figures},
+            notes=[*([NOTE] if random else []), *report.notes],
+        )
+    publish(report, replace(card, after=condition()), out=out, as_json=as_json)
+
+
+def main() -> None:
+    try:
+        app(standalone_mode=True)
+    except (EarmarkError, FileNotFoundError, ValueError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("benchmarks: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""One process whose memory is measured: load an encoder and its head, hear half a minute, say what it took.
+
+    python -m benchmarks.resident runs/bench/cnn14-1 small              # one JSON line
+    python -m benchmarks.resident runs/bench/cnn14-1 exact --mapped runs/bench/graphs
+    python -m benchmarks.resident runs/bench/cnn14-1 small --headless
+    python -m benchmarks.resident runs/bench/cnn14-1 eager              # PyTorch, over 10 s windows
+
+It imports no more than the runtime does, and hears noise, which nobody needs to synthesise.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.model import WINDOW_S, Model
+from edge_runtime.graph_cache import GraphCache
+
+__all__ = ["memory_mib"]
+
+HEARD_S = 30.0
+FIELDS = {"VmRSS": "resident", "RssAnon": "anonymous", "RssFile": "mapped", "VmHWM": "peak"}
+
+
+def memory_mib(status: Path = Path("/proc/self/status")) -> dict[str, float]:
+    """MiB of this process: resident now, of that anonymous and mapped from files, and the most that was resident."""
+    lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
+    return {name: int(lines[field].split()[0]) / 1024 for field, name in FIELDS.items() if field in lines}
+
+
+def hear(folder: Path, profile: str, mapped: GraphCache | None, *, headless: bool) -> dict[str, object]:
+    """Stream noise through one profile; the head, if there is to be one, answers at each hop."""
+    model = Model(folder)
+    started = time.perf_counter()
+    encoder_graph = model.encoder_graph(profile, mapped=mapped)
+    head = None if headless else model.head_graph(profile, mapped=mapped)
+    load_s = time.perf_counter() - started
+    loaded = memory_mib()
+    mel, encoder = model.front_end(), model.stream(encoder_graph, profile)
+    spec, window = model.manifest.mel, model.manifest.window.segments
+    block = model.manifest.encoder.segment_frames * spec.hop_samples
+    rng = np.random.default_rng(0)
+    for _ in range(round(HEARD_S * spec.rate_hz) // block):
+        encoder.push(mel.push(rng.normal(0, 0.1, block).astype(np.float32)))
+        if head and encoder.available >= window:
+            head(segments=encoder.segments(encoder.available - window, encoder.available))
+    return {"load_s": load_s, "loaded": loaded, "steady": memory_mib()}
+
+
+def hear_eager(folder: Path) -> dict[str, object]:
+    """The same in PyTorch, which hears ten seconds at a time; its load time counts the import, as its users wait."""
+    started = time.perf_counter()
+    from benchmarks.eager import open_eager
+
+    eager, note = open_eager(folder, threads=1)
+    if eager is None:
+        return {"note": note}
+    load_s = time.perf_counter() - started
+    loaded = memory_mib()
+    rate_hz = Model(folder).rate_hz
+    for seed in range(round(HEARD_S / WINDOW_S)):
+        eager.window(np.random.default_rng(seed).normal(0, 0.1, round(WINDOW_S * rate_hz)).astype(np.float32))
+    return {"load_s": load_s, "loaded": loaded, "steady": memory_mib(), "note": note}
+
+
+def main(arguments: list[str]) -> None:
+    folder, profile, *rest = arguments
+    imported = memory_mib()
+    mapped = GraphCache(Path(rest[rest.index("--mapped") + 1])) if "--mapped" in rest else None
+    if profile == "eager":
+        found = hear_eager(Path(folder))
+    else:
+        found = hear(Path(folder), profile, mapped, headless="--headless" in rest)
+    print(json.dumps({"imported": imported, **found}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

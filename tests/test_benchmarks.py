@@ -1,0 +1,339 @@
+"""`python -m benchmarks`: what it prints, and that its arithmetic is right where the answer is known."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import app
+from benchmarks.captions import made_up_captions
+from benchmarks.index import exact_top, recall
+from benchmarks.latency import RATIOS, ratios
+from benchmarks.machine import machine_card, throttling
+from benchmarks.peaks import Peaks
+from benchmarks.resident import memory_mib
+from benchmarks.roofline import least_ms
+from benchmarks.timing import Contender, Timing, interleaved, ratio
+from benchmarks.work import Work, encoder_work
+from edge_runtime.manifest import StateSpec, StreamSpec
+
+ROOT = Path(__file__).parents[1]
+Run = Callable[..., tuple[list[str], dict]]
+
+
+class FakeClock:
+    """A clock that moves only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, *seconds: float) -> Iterator[None]:
+        """Each call moves the clock by the next of `seconds`, over and over."""
+        while True:
+            for each in seconds:
+                self.now += each
+                yield
+
+
+def timing(median_ms: float) -> Timing:
+    return Timing.of([median_ms], [median_ms], audio_s=1)
+
+
+def test_medians_quartiles_and_ratios_are_those_of_the_clock() -> None:
+    clock = FakeClock()
+    slow, fast = clock.takes(0.9, 0.9, 0.010, 0.050, 0.020, 0.040, 0.030), clock.takes(0.004, 0.002)
+    contenders = [
+        Contender("slow", lambda: next(slow), audio_s=10),
+        Contender("fast", lambda: next(fast), audio_s=0.5, calls=2),
+    ]
+    found = interleaved(contenders, rounds=5, clock=clock, cpu_clock=lambda: clock.now / 2)
+    # the two rounds of 0.9 s are the warm-up
+    assert found["slow"].median_ms == pytest.approx(30)
+    assert (found["slow"].q1_ms, found["slow"].q3_ms) == (pytest.approx(20), pytest.approx(40))
+    assert found["slow"].fastest_ms == pytest.approx(10)
+    assert found["slow"].cpu_ms == pytest.approx(15)
+    assert (found["slow"].calls, found["fast"].calls) == (5, 10)
+    assert found["fast"].median_ms == pytest.approx(3)
+    assert found["fast"].per_10s_ms == pytest.approx(60)
+    assert ratio(found["slow"], found["fast"]) == pytest.approx(10)
+    assert ratio(found["slow"], found["fast"], cpu=True) == pytest.approx(10)
+
+
+def test_contenders_take_turns() -> None:
+    order: list[str] = []
+    contenders = [Contender(name, lambda name=name: order.append(name), audio_s=1) for name in "abc"]
+    interleaved(contenders, rounds=2)
+    assert "".join(order) == "abc" * 4
+    with pytest.raises(ValueError, match="different names"):
+        interleaved([contenders[0], contenders[0]], rounds=1)
+
+
+def test_ratios_have_the_promised_names_and_are_none_without_their_contender() -> None:
+    timings = {
+        "small/hop1": timing(8),
+        "exact/hop1": timing(28),
+        "small/window": timing(96),
+        "exact/window": timing(240),
+    }
+    found = ratios({**timings, "eager/window": timing(560)})
+    assert found == {
+        "stream_small_vs_eager_window": 70,
+        "stream_small_vs_ort_fp32_window": 30,
+        "stream_small_vs_ort_int8_window": 12,
+        "stream_exact_vs_eager_window": 20,
+        "offline_fp32_vs_eager": pytest.approx(560 / 240),
+        "offline_int8_vs_eager": pytest.approx(560 / 96),
+    }
+    without = ratios(timings)
+    assert [name for name, value in without.items() if value is None] == [
+        name for name in RATIOS if name.endswith("eager") or "eager_window" in name
+    ]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """The files of a Raspberry Pi 5 that is short of power and was throttled once."""
+    files = {
+        "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd aes asimddp\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
+        "proc/meminfo": "MemTotal:        8245888 kB\nMemFree: 1 kB\n",
+        "proc/loadavg": "0.52 0.30 0.10 1/200 999\n",
+        "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "2400000\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
+        "sys/class/thermal/thermal_zone0/temp": "61250\n",
+        "sys/class/thermal/thermal_zone1/temp": "48000\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_the_machine_card_tells_what_the_board_tells(board: Path) -> None:
+    said = {"vcgencmd": "throttled=0x40001", "git": "0123456789"}
+    card = machine_card(board, ask=lambda command: said.get(command[0]))
+    assert card.board == card.cpu == "Raspberry Pi 5 Model B Rev 1.0"
+    assert card.instructions == ["asimd", "asimddp"]
+    assert (card.memory_gib, card.governor, card.max_mhz, card.commit) == (7.9, "ondemand", 2400, "0123456789")
+    assert (card.before.temperature_c, card.before.mhz, card.before.load) == (61.25, 1500, 0.52)
+    assert card.before.throttling == ["under-voltage", "throttled since start"]
+    assert card.libraries["numpy"] == np.__version__
+
+
+def test_the_machine_card_leaves_out_what_nobody_tells(tmp_path: Path) -> None:
+    card = machine_card(tmp_path, ask=lambda command: None)
+    assert (card.governor, card.max_mhz, card.memory_gib, card.commit) == (None, None, None, None)
+    assert card.before.throttling is None and card.before.temperature_c is None and card.before.load is None
+
+
+def test_throttling_is_told_by_the_kernel_of_an_x86_machine(tmp_path: Path) -> None:
+    for core, count in enumerate((0, 3)):
+        path = tmp_path / f"sys/devices/system/cpu/cpu{core}/thermal_throttle/core_throttle_count"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{count}\n")
+    assert throttling(tmp_path, ask=lambda command: None) == ["throttled 3 times since start"]
+    path.write_text("0\n")
+    assert throttling(tmp_path, ask=lambda command: None) == []
+
+
+def test_memory_is_read_in_mebibytes(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text(
+        "Name:\tx\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\nRssAnon:\t   51200 kB\nRssFile:\t   51200 kB\n"
+    )
+    assert memory_mib(status) == {"resident": 100, "anonymous": 50, "mapped": 50, "peak": 200}
+
+
+CNN14_STATES = [
+    *((1, 64), (64, 64), (64, 32), (128, 32), (128, 16), (256, 16)),
+    *((256, 8), (512, 8), (512, 4), (1024, 4), (1024, 2), (2048, 2)),
+]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_work_of_cnn14_is_the_known_one(int8: bool) -> None:
+    """MEASURED: 20.04 GMAC in 10 s, 0.643 a hop, 75.5 M convolution weights."""
+    dtypes = ["float32", *["uint8" if int8 else "float32"] * 11]
+    states = [StateSpec(f"c{i}", *shape, dtypes[i]) for i, shape in enumerate(CNN14_STATES)]
+    encoder = SimpleNamespace(stream=StreamSpec(158, 1, [1]), width=2048)
+    manifest = SimpleNamespace(encoder=encoder, mel=SimpleNamespace(bands=64), name="cnn14")
+    model = SimpleNamespace(manifest=manifest, profiles={"it": SimpleNamespace(states=states)})
+    hop, whole = (encoder_work(model, "it", frames=frames) for frames in (32, 1001))
+    assert hop.macs == pytest.approx(0.643e9, rel=1e-3)
+    assert whole.macs == pytest.approx(20.04e9, rel=5e-3)
+    assert hop.weight_bytes == pytest.approx(75.5e6 * (1 if int8 else 4), rel=1e-3)
+    assert hop.state_bytes == pytest.approx(2 * 69_760 * (1 if int8 else 4), rel=6e-3)
+    assert (hop.int8_macs > 0) == int8
+
+
+def test_the_roof_is_the_longer_of_arithmetic_and_memory() -> None:
+    peaks = Peaks(1, fp32_gmacs=100.0, int8_gmacs=400.0, read_gbytes=10.0)
+    assert least_ms(Work(1e9, 4e9, 0, 0), peaks) == (20.0, "arithmetic")
+    assert least_ms(Work(1e9, 0, 300_000_000, 0), peaks) == (30.0, "memory")
+    assert least_ms(Work(1e9, 0, 0, 0), Peaks(1, None, None, 10.0)) == (None, "unknown")
+
+
+def test_recall_counts_ties_as_found_and_misses_as_missed() -> None:
+    table = np.eye(16, dtype=np.float32)[[*range(12), *[11] * 20]]  # 21 equal rows
+    queries = np.eye(16, dtype=np.float32)[[11]]
+    tenth = exact_top(table, queries)
+    assert tenth == pytest.approx([1.0])
+    ten_of_them = table[20:30] @ queries[0]
+    assert recall([ten_of_them], tenth, of=10) == 1.0
+    assert recall([np.where(np.arange(10) < 3, 0, ten_of_them)], tenth, of=10) == 0.7
+
+
+def test_the_tenth_best_is_exact_over_many_blocks_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    table, queries = rng.standard_normal((70_000, 4)).astype(np.float32), rng.standard_normal((3, 4)).astype(np.float32)
+    expected = np.sort(queries @ table.T, axis=1)[:, -10]
+    np.testing.assert_allclose(exact_top(table, queries), expected, atol=1e-5)
+
+
+def test_made_up_captions_are_distinct_and_grow_from_the_same_beginning() -> None:
+    phrases = ["rain", "a dog barks", "an engine"]
+    many = made_up_captions(phrases, 500)
+    assert len(set(many)) == 500
+    assert made_up_captions(phrases, 20) == many[:20]
+    with pytest.raises(ValueError, match="3 phrases make 3240 captions"):
+        made_up_captions(phrases, 3000)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory, one_torch_thread: None) -> Path:
+    """The stand-in, a thirtieth as wide as CNN14."""
+    pytest.importorskip("onnx", reason="needs the export extra")
+    from benchmarks import stand_in
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stand_in, "PROFILES", ("exact", "small"))
+        patch.setattr(stand_in, "SOUND_S", 2.0)
+        return stand_in.stand_in(tmp_path_factory.mktemp("bench"), width=1 / 32)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tuple[list[str], dict]]:
+    """Run a command; the lines that it prints, and its JSON. Plots go into the test's own folder."""
+
+    def command(*arguments: str | Path) -> tuple[list[str], dict]:
+        app([*map(str, arguments), "--out", str(tmp_path / "plots")], standalone_mode=False)
+        lines = capsys.readouterr().out.splitlines()
+        return lines, json.loads(lines[-1])
+
+    return command
+
+
+def test_latency_prints_tables_then_one_json_line_with_the_promised_ratios(tiny: Path, run: Run) -> None:
+    lines, found = run("latency", "--bundle", tiny, "--threads", "1", "--rounds", "2")
+    assert len(lines) > 10
+    assert found["benchmark"] == "latency"
+    assert set(found["ratios"]) == set(RATIOS)
+    assert all(value > 0 for value in found["ratios"].values())
+    modes = {(each["contender"], each["mode"]) for each in found["timings"]}
+    for profile in ("exact", "small"):
+        assert {(profile, mode) for mode in ("window", "hop1", "hop2", "hop4", "prime", "flush")} <= modes
+    assert ("eager", "window") in modes
+    assert found["machine"]["cores"] >= 1 and "after" in found["machine"]
+    for plot in found["plots"]:
+        assert Path(plot).stat().st_size > 5000
+
+
+def test_parity_of_the_stand_in_is_exact_and_near_pytorch(tiny: Path, run: Run) -> None:
+    lines, found = run("parity", "--bundle", tiny, "--json")
+    assert len(lines) == 1
+    assert found["stream_equals_offline_fp32"] is True
+    assert found["stream_equals_offline_int8"] is True
+    assert found["profiles"]["small"]["reset_equals_new"] is True
+    assert 0 < found["stream_vs_eager_max_abs"] <= 2e-5
+    assert found["profiles"]["small"]["cosine_mean"] > 0.97
+
+
+@pytest.mark.slow
+def test_footprint_measures_each_profile_in_a_process_of_its_own(tiny: Path, tmp_path: Path, run: Run) -> None:
+    _, found = run("footprint", "--bundle", tiny, "--rounds", "1", "--cache", tmp_path, "--json")
+    rows = found["footprint"]
+    alone = {"exact, encoder alone", "exact, mapped, encoder alone", "small, encoder alone"}
+    assert set(rows) == {"exact", "exact, mapped", "small", "eager"} | alone
+    for row in rows.values():
+        assert row["peak_mib"] >= row["resident_mib"] > row["imported_mib"] > 10
+        assert row["load_s"] > 0 and row["disk_mb"] > 0
+    assert rows["eager"]["peak_mib"] > rows["small"]["peak_mib"]
+
+
+def test_roofline_and_peers_name_every_contender(tiny: Path, tmp_path: Path, run: Run) -> None:
+    shared = ("--bundle", tiny, "--threads", "1", "--rounds", "1", "--cache", tmp_path, "--json")
+    _, found = run("roofline", *shared)
+    assert {(row["profile"], row["mode"]) for row in found["work"]} == {
+        (profile, mode) for profile in ("exact", "small") for mode in ("hop", "window")
+    }
+    assert all(row["least_ms"] > 0 for row in found["work"])
+    assert found["peaks"][0]["read_gbytes"] > 0
+    _, found = run("peers", *shared)
+    names = {each["contender"] for each in found["timings"]}
+    assert {"eager, 10 s", "onnxruntime exact, 10 s", "onnxruntime small, hop of 0.32 s"} <= names
+
+
+def test_index_reports_recall_and_the_settings_that_reach_the_goal(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.index.SOUND_S", 15.0)
+    _, found = run("index", "--count", "300", "--ef", "16", "--ef", "200", "--m", "8", "--cache", tmp_path, "--json")
+    assert {(each["ef"], each["queries"]) for each in found["found"]} == {
+        (ef, kind) for ef in (16, 200) for kind in ("captions", "sounds")
+    }
+    assert all(each["recall"] >= 0.99 for each in found["found"] if each["ef"] == 200)
+    assert found["chosen"]["sounds"]["recall"] >= 0.99
+
+
+@pytest.mark.slow
+def test_a_board_without_pytorch_measures_a_bundle_and_says_what_is_left_out(tiny: Path, tmp_path: Path) -> None:
+    """Neither torch nor onnx nor matplotlib nor the exporting code is there, as on a Pi."""
+    copied = tmp_path / "bundle"
+    shutil.copytree(tiny, copied)
+    (copied / "weights.pt").unlink()
+    absent = ("torch", "onnx", "matplotlib", "openvino", "panns_inference", "export")
+    code = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(sys.argv[2:]))
+        from benchmarks.__main__ import app
+        shared = ["--bundle", sys.argv[1], "--json"]
+        for command in ("latency", "peers", "roofline"):
+            app([command, *shared, "--threads", "1", "--rounds", "1"], standalone_mode=False)
+        app(["footprint", *shared, "--rounds", "1"], standalone_mode=False)
+        app(["parity", *shared], standalone_mode=False)
+    """
+    command = [sys.executable, "-c", code, str(copied), *absent]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    found = {line["benchmark"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == {"latency", "peers", "roofline", "footprint", "parity"}
+    for line in found.values():
+        assert line["plots"] == []
+        assert any("matplotlib is not here" in note for note in line["notes"])
+        assert line["benchmark"] == "roofline" or any("PyTorch eager left out" in note for note in line["notes"])
+    assert found["latency"]["ratios"]["stream_small_vs_eager_window"] is None
+    assert found["latency"]["ratios"]["stream_small_vs_ort_int8_window"] > 0
+    assert found["parity"]["stream_equals_offline_int8"] is True
+    assert found["parity"]["stream_vs_eager_max_abs"] is None
+    assert not (tmp_path / "runs/bench/cnn14-1").exists()
+
+
+def test_a_bundle_that_is_none_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "latency", "--bundle", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("benchmarks: ") and "is no bundle" in done.stderr
