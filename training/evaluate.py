@@ -49,6 +49,15 @@ class Report:
                 flat |= {f"{task}_{way}_{name}": getattr(result, name) for name in ("r1", "r5", "r10", "map10")}
         return {name: round(value, 2) for name, value in flat.items()}
 
+    def queries(self) -> dict[str, int]:
+        """How many queries each headline number is the mean of, by its name."""
+        counts = {f"{source}_top1": count for source, count in self.names_clips.items()}
+        for task, table in (("labels", self.labels), ("captions", self.captions)):
+            for direction, result in table.items():
+                way = "t2a" if direction == "text->audio" else "a2t"
+                counts |= {f"{task}_{way}_{name}": result.queries for name in ("r1", "r5", "r10", "map10")}
+        return counts
+
 
 def evaluate(
     clips: Sequence[Clip],

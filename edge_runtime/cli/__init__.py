@@ -54,7 +54,7 @@ def options(
 def main() -> None:
     """Run the command line; the process ends here."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8; in JSON \\udcff is right
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8; in JSON \udcff is right
     try:
         try:
             app()
