@@ -18,6 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 BOOKWORM, TRIXIE = SYSTEMS["bookworm"], SYSTEMS["trixie"]
 BOTH = (BOOKWORM, TRIXIE)
 ARM, X86 = 183, 62
+CPP = b"\0libstdc++.so.6\0"
 CROSS_BUILT_HERE = b"\0GNU C++14 12.2.0 -march=armv8-a -mlittle-endian -mabi=lp64 -O3\0"
 
 
@@ -195,10 +196,18 @@ def test_a_wheel_that_needs_a_newer_c_library_than_its_tag_promises_is_refused(t
     ],
 )
 def test_hnswlib_must_say_that_it_was_compiled_for_every_64_bit_board(tmp_path, record, refused):
-    content = library(extra=record)
+    content = library(extra=CPP + record)
     wheel = make_wheel(tmp_path, "hnswlib-0.8.0-cp311-cp311-manylinux_2_36_aarch64", content=content)
     said = faults(wheel, BOTH)
     assert (refused in said[0]) if refused else said == []
+
+
+def test_hnswlib_must_not_bring_a_second_c_plus_plus_library(tmp_path):
+    """Linked statically, it crashes onnxruntime at import: seen under emulation, and no fault of the emulator."""
+    content = library(extra=CROSS_BUILT_HERE)
+    wheel = make_wheel(tmp_path, "hnswlib-0.8.0-cp311-cp311-manylinux_2_36_aarch64", content=content)
+    (fault,) = faults(wheel, BOTH)
+    assert "C++ library of its own" in fault
 
 
 def test_read_wheels_passes_over_what_is_no_wheel(tmp_path):

@@ -5,6 +5,7 @@
 
 With `--given`, each stage takes what the other machine's stage before it gave, so that its own difference is seen;
 `embeddings` alone is the whole path, from the file. It needs an installed Earmark and nothing else of the repository.
+onnxruntime is imported before hnswlib here, and after it by the commands: both orders must work.
 """
 
 import argparse
@@ -26,12 +27,8 @@ from edge_runtime.tokenizer import batch_of
 
 Arrays = dict[str, np.ndarray]
 
-PHRASES = (
-    "a dog barking",
-    "a church bell ringing",
-    "an emergency vehicle passing by",
-    "somebody chopping wood outside",
-)
+TEXTS = 4
+"""Phrases of the bundle's own vocabulary, which it surely knows."""
 NEAREST = 5
 
 
@@ -42,8 +39,9 @@ def answers(folder: Path, recording: Path, probes: Path | None, given: Mapping[s
     found: Arrays = {"signal": signal}
     fed = found | dict(given)
     found["log_mel"] = log_mel(bundle.manifest.mel, bundle.tables, fed["signal"])
-    found["text"] = bundle.embed_text(PHRASES)
-    for number, ids in enumerate(map(bundle.tokenizer.encode, PHRASES)):
+    texts = default_phrases(bundle)[:TEXTS]
+    found["text"] = bundle.embed_text(texts)
+    for number, ids in enumerate(map(bundle.tokenizer.encode, texts)):
         found[f"ids.{number}"] = np.asarray(ids)
         found |= probed(probes, bundle.manifest.text.graph.file, f"text.{number}", token_ids=batch_of([ids]))
     for profile in getattr(bundle.manifest, "profiles", {}) or [""]:

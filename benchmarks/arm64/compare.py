@@ -112,7 +112,7 @@ def probe(graph: Path, folder: Path) -> bool:
         node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in constants
     ]
     for node in quantisers:
-        kind = constants[node.input[2]].data_type
+        kind = constants[node.input[2]].data_type if len(node.input) > 2 else onnx.TensorProto.UINT8
         model.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], kind, None))
     if quantisers:
         onnx.save(model, folder / graph.name)

@@ -152,7 +152,8 @@ def _cross_build(out: Path, requirement: str, system: System, cache: Path) -> No
             "LDCXXSHARED": f"{COMPILER} -shared",
             "CFLAGS": flags,
             "CXXFLAGS": flags,  # the setuptools of today reads these for C++, the older ones CFLAGS
-            "LDFLAGS": "-static-libstdc++ -static-libgcc -Wl,--strip-debug,--as-needed",
+            # the board's own libstdc++: a copy inside would meet onnxruntime's, and crash whichever is imported second
+            "LDFLAGS": "-Wl,--strip-debug,--as-needed",
             "SETUPTOOLS_EXT_SUFFIX": f".{python.replace('python', 'cpython-').replace('.', '')}-aarch64-linux-gnu.so",
         }
         built = folder / "built"

@@ -42,6 +42,8 @@ CROSS_BUILT = "hnswlib"
 BASELINE = "armv8-a"
 """What every 64-bit Pi runs. The Zero 2 W and the Pi 3 have nothing more."""
 
+CPP_LIBRARY = b"\0libstdc++.so.6\0"
+"""As an ELF file names it where it uses the system's. Two copies in one process share some symbols and not others."""
 ELF_MAGIC = b"\x7fELF"
 ELF_MACHINE = slice(18, 20)
 ELF_MACHINES = {183: "AArch64", 62: "x86-64", 3: "x86", 40: "32-bit ARM"}
@@ -178,6 +180,8 @@ def faults(wheel: Wheel, systems: Iterable[System]) -> list[str]:
         needs = glibc_needed(content)
         if promised and needs > promised:
             found.append(f"{name} needs glibc {needs[0]}.{needs[1]}, its tag promises {promised[0]}.{promised[1]}")
+        if wheel.name == CROSS_BUILT and CPP_LIBRARY not in content:
+            found.append(f"{name} carries a C++ library of its own, which clashes with onnxruntime's")
         recorded += [flag.decode() for flag in re.findall(rb"-march=([\w.+-]+)", content)]
     if wheel.name == CROSS_BUILT and set(recorded) != {BASELINE}:
         found.append(f"its record of the compiler names -march={recorded or 'nothing'}, expected {BASELINE} alone")
