@@ -67,7 +67,7 @@ def words(
 @app.command()
 def captions(
     texts: Texts = SHARED / "data/text",
-    size: Annotated[int, typer.Option(help="Captions to keep, drawn at random.")] = 20_000,
+    size: Annotated[int, typer.Option(help="Captions to keep, drawn at random.")] = 16_000,
     seed: int = 0,
     out: Path = RUNS / "captions.npz",
 ) -> None:
