@@ -8,6 +8,7 @@ descriptor is flattened cluster by cluster (the FC's columns are permuted to fit
 
 from pathlib import Path
 
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -145,3 +146,16 @@ def _export(
     )
     assert program is not None
     program.save(path, external_data=False)
+    strip(path)
+
+
+def strip(path: Path) -> None:
+    """Take out what the exporter notes for its own debugging: stack traces with the paths of the machine it ran on."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.doc_string = ""
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+    onnx.save(model, path)

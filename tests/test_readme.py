@@ -38,3 +38,12 @@ def test_the_model_card_keeps_the_notices_of_what_it_is_made_from() -> None:
     card = (ROOT / "edge_runtime/default_bundle/MODEL_CARD.md").read_text(encoding="utf-8")
     for needed in ("Copyright (c) 2022 Florian Schmid", "Permission is hereby granted", "CC BY-NC", "Non-commercial"):
         assert needed in card
+
+
+def test_no_shipped_file_holds_a_path_of_the_machine_that_made_it() -> None:
+    files = sorted((ROOT / "edge_runtime/default_bundle").iterdir())
+    assert files
+    for file in files:
+        content = file.read_bytes()
+        for trace in (b"stack_trace", b"site-packages", b".venv", str(ROOT).encode()):
+            assert trace not in content, f"{file.name} holds {trace!r}: export strips it"
