@@ -63,7 +63,9 @@ def machine_card(root: Path = Path("/"), *, ask: Callable[[list[str]], str | Non
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     memory = next((line for line in (_text(root, "proc/meminfo") or "").splitlines() if line[:9] == "MemTotal:"), None)
     khz = _number(root, "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
-    commit = ask(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=10", "HEAD"])
+    commit = ask(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    )
     return MachineCard(
         board=board.strip("\0 \n"),
         cpu=fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine(),

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.eager import Eager, open_eager
 from benchmarks.model import Model
-from benchmarks.plots import COLOURS
+from benchmarks.plots import COLOURS, logarithmic
 from benchmarks.report import Report, Table, say
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
@@ -183,7 +183,7 @@ def _draw(model: Model, curves: dict[str, np.ndarray], figure: "Figure") -> None
     for (name, cosines), colour in zip(curves.items(), COLOURS, strict=False):
         share = (np.arange(len(cosines)) + 1) / len(cosines)
         axes.step(np.maximum(1 - np.sort(cosines)[::-1], 1e-8), share, where="post", color=colour, label=name)
-    axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     axes.set_xlabel("1 - cosine of a segment with its fp32 form")
     axes.set_ylabel("share of segments at or below")
     axes.set_title(f"What quantisation changes: {model.manifest.name}", loc="left", fontsize=11)

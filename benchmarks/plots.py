@@ -1,6 +1,7 @@
-"""The one plot that several benchmarks share: bars of milliseconds on a logarithmic axis, quartiles as whiskers.
+"""What several plots share: bars of milliseconds with quartiles as whiskers, and logarithmic axes that can be read.
 
 bars(figure, ["eager", "stream"], {"1 thread": [timing, timing]}, title="…")
+logarithmic(axes.xaxis)
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,22 @@ from typing import TYPE_CHECKING
 from benchmarks.timing import Timing
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "bars"]
+__all__ = ["COLOURS", "bars", "logarithmic"]
 
 COLOURS = ("#2a6f97", "#e07a5f", "#81b29a", "#b8860b", "#6d597a", "#444444")
+
+
+def logarithmic(axis: "Axis") -> None:
+    """Ticks at 1, 2 and 5, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1e4 else f"{value:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bars(figure: "Figure", labels: Sequence[str], series: Mapping[str, Sequence[Timing | None]], *, title: str) -> None:
@@ -39,7 +51,7 @@ def bars(figure: "Figure", labels: Sequence[str], series: Mapping[str, Sequence[
             axes.text(timing.q3_ms * 1.08, at, told, va="center", fontsize=8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * 1.5)
     axes.set_xlabel("milliseconds (median, quartiles; logarithmic)")

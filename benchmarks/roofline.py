@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.contenders import Field
 from benchmarks.model import WINDOW_S, Model
 from benchmarks.peaks import Peaks, measure_peaks
-from benchmarks.plots import COLOURS
+from benchmarks.plots import COLOURS, logarithmic
 from benchmarks.report import Report, Table, say
 from benchmarks.timing import Contender, interleaved
 from benchmarks.work import Work, encoder_work
@@ -122,8 +122,8 @@ def _draw(model: Model, peaks: Peaks, rows: Sequence[dict[str, Any]], figure: "F
                 axes.annotate(
                     f"{profile}, {row['mode']}", (x, row["gmac_s"]), (6, -10), textcoords="offset points", fontsize=8
                 )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    logarithmic(axes.xaxis)
+    logarithmic(axes.yaxis)
     axes.set_xlabel("multiply-adds a byte of weights and state")
     axes.set_ylabel("thousand million multiply-adds a second")
     axes.set_title(f"Roofline: {model.manifest.name}, {peaks.threads} thread", loc="left", fontsize=11)
