@@ -96,7 +96,7 @@ def index(
         "recall@10",
         "median ms",
         "quartiles",
-        "exact ms, all cores",
+        "exact ms",
         "MB",
     )
     rows = [
