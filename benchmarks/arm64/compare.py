@@ -38,7 +38,7 @@ class Row:
     def __str__(self) -> str:
         sign = ">=" if self.measure.startswith(("cosine", "same")) else "<="
         figures = f"{self.figure:<12.8g} {sign} {self.bound:g}"
-        return f"{self.stage:34} {self.measure:28} {figures}{'' if self.ok else '   FAILED'}"
+        return f"{self.stage:40} {self.measure:26} {figures}{'' if self.ok else '   FAILED'}"
 
 
 Arrays = Mapping[str, np.ndarray]
