@@ -3,7 +3,7 @@
 # make setup   the complete development environment in .venv
 # make wheelhouse  what a 64-bit Raspberry Pi installs, as wheels (Debian; cross-compiles hnswlib)
 # make test-arm64  Earmark from those wheels under the processors of Pi 5, Pi 4 and Zero 2 W, emulated
-# make bundle  train and export the default bundle again (needs ../shared; about half an hour on two cores)
+# make bundle  train and export the default bundle again (needs ../shared)
 
 PYTHON ?= python3
 VENV := .venv
