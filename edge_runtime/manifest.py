@@ -76,18 +76,27 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class StateSpec:
-    """What one convolution carries from chunk to chunk: (1, channels, bands, 2 * pad) of `dtype`. The graph's input is
-    `name`, its output `name_next`."""
+    """What one layer carries from chunk to chunk: (1, channels, bands, columns) of `dtype`. The graph's input is
+    `name`, its output `name_next`. `columns`: how many there are before a recording's first chunk (zeros) and after any
+    chunk; where that is not said, the stream's `pad` and twice as many."""
 
     name: str
     channels: int
     bands: int
     dtype: str
+    columns: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _positive(self, "channels", "bands")
         if self.dtype not in ("float32", "uint8"):
             raise BundleError(f"state {self.name} has dtype {self.dtype!r}; this runtime knows float32 and uint8")
+        if self.columns and (len(self.columns) != 2 or min(self.columns) < 0):
+            raise BundleError(f"state {self.name} has the columns {self.columns}, expected two numbers, none below 0")
+
+    def shape(self, pad: int, *, beginning: bool) -> tuple[int, int, int, int]:
+        """Before a recording's first chunk, or after one."""
+        columns = self.columns or [pad, 2 * pad]
+        return 1, self.channels, self.bands, columns[0 if beginning else 1]
 
 
 @dataclass(frozen=True)

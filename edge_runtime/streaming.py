@@ -55,9 +55,7 @@ class StreamingEncoder:
         self._hop_frames = hop * spec.segment_frames
         self._prime_frames = spec.stream.prime_frames + self._hop_frames - spec.segment_frames
         pad = spec.stream.pad
-        self._edge = {
-            state.name: np.zeros((1, state.channels, state.bands, pad), np.dtype(state.dtype)) for state in states
-        }
+        self._edge = _beginning(states, pad)
         self._going_on = np.zeros((1, 1, 1, 0), np.float32)
         self._ending = np.zeros((1, 1, 1, pad), np.float32)
         self.reset()
@@ -132,9 +130,14 @@ class StreamingEncoder:
 def whole_clip(graph: OnnxGraph, spec: EncoderSpec, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
     """The same graph offline: a whole clip (T, M), T of one segment or more -> (S, D). What a stream must equal."""
     pad = spec.stream.pad if spec.stream else 0
-    edges = {each.name: np.zeros((1, each.channels, each.bands, pad), np.dtype(each.dtype)) for each in states}
     log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
-    return graph.all({"log_mel": log_mel, "right": np.zeros((1, 1, 1, pad), np.float32), **edges})[0]
+    right = np.zeros((1, 1, 1, pad), np.float32)
+    return graph.all({"log_mel": log_mel, "right": right, **_beginning(states, pad)})[0]
+
+
+def _beginning(states: list[StateSpec], pad: int) -> States:
+    """The zeros before a recording's first frame."""
+    return {each.name: np.zeros(each.shape(pad, beginning=True), np.dtype(each.dtype)) for each in states}
 
 
 def streaming_graph_io(spec: EncoderSpec, states: list[StateSpec], *, bands: int) -> dict[str, dict]:
@@ -144,7 +147,9 @@ def streaming_graph_io(spec: EncoderSpec, states: list[StateSpec], *, bands: int
     outputs: dict[str, tuple] = {"segments": (None, spec.width)}
     dtypes = dict.fromkeys(("log_mel", "right", "segments"), "float32")
     for state in states:
-        inputs[state.name] = (1, state.channels, state.bands, None)
-        outputs[f"{state.name}_next"] = (1, state.channels, state.bands, 2 * pad)
+        after = state.shape(pad, beginning=False)
+        fixed = after == state.shape(pad, beginning=True)
+        inputs[state.name] = after if fixed else (*after[:3], None)
+        outputs[f"{state.name}_next"] = after
         dtypes[state.name] = dtypes[f"{state.name}_next"] = state.dtype
     return {"inputs": inputs, "outputs": outputs, "dtypes": dtypes}

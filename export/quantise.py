@@ -49,6 +49,7 @@ def quantise(
             op_types_to_quantize=list(ops),
             nodes_to_quantize=nodes,
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

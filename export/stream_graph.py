@@ -14,17 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from edge_runtime.manifest import StateSpec
+from export.graph_writer import TO_THE_END, GraphWriter
 from export.network import Layer, Steps
 
 __all__ = ["stream_graph"]
-
-OPSET = 20
-IR_VERSION = 10
-TO_THE_END = 2**31
 
 
 def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Steps] | None = None) -> list[StateSpec]:
@@ -36,7 +32,7 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
     steps = steps or {}
     if layers[0].name in steps:
         raise ValueError(f"{layers[0].name} hears decibels below 0 and stays fp32: its input has no ReLU before it")
-    graph = _Graph()
+    graph = GraphWriter()
     states = [
         StateSpec(layer.name, layer.channels, layer.bands, "uint8" if layer.name in steps else "float32")
         for layer in layers
@@ -61,7 +57,7 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
         graph.gives(f"{layer.name}_next", state.dtype, [1, layer.channels, layer.bands, 2 * pad])
         graph.node("Slice", x, start, end, axis, out=f"{layer.name}_next")
         if step:
-            weight, bias = graph.int8_weight(step)
+            weight, bias = _int8_weight(graph, step)
             x = graph.dequantised(x, step.input_step)
         else:
             weight, bias = graph.constant(layer.weight), graph.constant(layer.bias)
@@ -81,63 +77,20 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
     return states
 
 
-class _Graph:
-    """Collects nodes; names are numbers in order, so the same network gives the same bytes."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
-
-    def takes(self, name: str, dtype: str, shape: list) -> None:
-        self._inputs.append(_value(name, dtype, shape))
-
-    def gives(self, name: str, dtype: str, shape: list) -> None:
-        self._outputs.append(_value(name, dtype, shape))
-
-    def constant(self, value: object, dtype: type = np.float32) -> str:
-        name = f"c{len(self._constants)}"
-        self._constants.append(
-            numpy_helper.from_array(np.ascontiguousarray(value, dtype).reshape(np.shape(value)), name)
+def _int8_weight(graph: GraphWriter, step: Steps) -> tuple[str, str]:
+    """int8 weight and int32 bias, dequantised an output channel at a time."""
+    count = len(step.bias)
+    bias_steps = (step.weight_steps * np.float32(step.input_step)).astype(np.float32)
+    bias = np.rint(step.bias.astype(np.float64) / bias_steps).astype(np.int32)
+    pairs = ((step.weight, step.weight_steps, np.int8), (bias, bias_steps, np.int32))
+    weight, bias_name = (
+        graph.node(
+            "DequantizeLinear",
+            graph.constant(value, dtype),
+            graph.constant(steps),
+            graph.constant(np.zeros(count), dtype),
+            axis=0,
         )
-        return name
-
-    def node(self, op: str, *inputs: str, out: str | None = None, **attributes: object) -> str:
-        out = out or f"n{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, inputs, [out], name=f"{op}_{out}", **attributes))
-        return out
-
-    def quantised(self, x: str, step: float) -> str:
-        return self.node("QuantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
-
-    def dequantised(self, x: str, step: float) -> str:
-        return self.node("DequantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
-
-    def int8_weight(self, step: Steps) -> tuple[str, str]:
-        """int8 weight and int32 bias, dequantised an output channel at a time."""
-        count = len(step.bias)
-        bias_steps = (step.weight_steps * np.float32(step.input_step)).astype(np.float32)
-        bias = np.rint(step.bias.astype(np.float64) / bias_steps).astype(np.int32)
-        pairs = ((step.weight, step.weight_steps, np.int8), (bias, bias_steps, np.int32))
-        weight, bias_name = (
-            self.node(
-                "DequantizeLinear",
-                self.constant(value, dtype),
-                self.constant(steps),
-                self.constant(np.zeros(count), dtype),
-                axis=0,
-            )
-            for value, steps, dtype in pairs
-        )
-        return weight, bias_name
-
-    def save(self, path: Path) -> None:
-        graph = helper.make_graph(self._nodes, "audio_encoder", self._inputs, self._outputs, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
-
-
-def _value(name: str, dtype: str, shape: list) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+        for value, steps, dtype in pairs
+    )
+    return weight, bias_name

@@ -5,6 +5,7 @@
     python -m training features                 # the frozen encoder's segments       -> runs/features/
     python -m training train                    # the dual encoder                    -> runs/train/
     python -m training distil                   # a slim CNN14 taught by mn04         -> runs/slim/
+    python -m training stream                   # mn04 that streams, fine-tuned       -> runs/stream/
     python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
 
 `make bundle` runs what the default bundle needs, in this order. An interrupted command goes on where it was.
@@ -115,17 +116,41 @@ def distil(
     resume: Annotated[bool, typer.Option(help="Go on from student.pt.")] = False,
 ) -> None:
     """Teach a slim CNN14 what mn04 hears. Every field of DistilConfig is a flag: --width, --epochs, …"""
-    from training.distil import DistilConfig, extract_mels
+    from training.distil import DistilConfig
     from training.distil import distil as run
-    from training.features import load
+    from training.mel_tables import panns_mel
 
     config = DistilConfig(**_parsed(context.args, _defaults(DistilConfig)))
     clips = read_clips(sounds)
-    teacher = load(sorted(features.glob("*-*.npz"))[:copies])
-    if not teacher:
-        raise FileNotFoundError(f"{features} holds no features: run `python -m training features` first")
-    mels = [extract_mels(clips, copy, path=features / "mels" / f"{copy}.npz") for copy in range(len(teacher))]
-    run(clips, list(zip(teacher, mels, strict=True)), config, out, resume=resume)
+    run(clips, _heard_and_taught(clips, features, copies, panns_mel(), "panns"), config, out, resume=resume)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def stream(
+    context: typer.Context,
+    out: Path = RUNS / "stream",
+    features: Path = RUNS / "features",
+    copies: Annotated[int, typer.Option(help="Copies of the clips to hear, the clean one first.")] = 3,
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    resume: Annotated[bool, typer.Option(help="Go on from last.pt.")] = False,
+) -> None:
+    """Fine-tune a streaming mn04, and keep its segments. Every field of StreamTuningConfig is a flag: --epochs, …"""
+    from training.features import hear_again, save
+    from training.mel_tables import efficientat_mel
+    from training.mn import load_mn04
+    from training.stream_mn import STREAMING_MN04
+    from training.stream_tuning import StreamTuningConfig, tune_stream
+
+    config = StreamTuningConfig(**_parsed(context.args, _defaults(StreamTuningConfig)))
+    clips = read_clips(sounds)
+    heard = _heard_and_taught(clips, features, copies, efficientat_mel(), "efficientat")
+    net = tune_stream(clips, heard, load_mn04(weights), STREAMING_MN04, config, out, resume=resume)
+    (out / "features").mkdir(exist_ok=True)
+    for copy, (taught, mels) in enumerate(heard):
+        path = out / "features" / f"streaming-{copy}.npz"
+        save(path, hear_again(net, taught, [mels.window(row) for row in range(len(taught.lengths))]))
+        print(path)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -195,6 +220,19 @@ def evaluate(
         print(json.dumps({"model": str(model), "split": split, **report.figures()}))
     else:
         print("\n".join(markdown(report, f"{model}, {split} split")))
+
+
+def _heard_and_taught(clips: list, features: Path, copies: int, front_end: tuple, name: str) -> list[tuple]:
+    """The teacher's features of each copy, the clean one first, and the frames that a student hears of it."""
+    from training.features import load
+    from training.mels import extract_mels
+
+    teacher = load(sorted(features.glob("*-*.npz"))[:copies])
+    if not teacher:
+        raise FileNotFoundError(f"{features} holds no features: run `python -m training features` first")
+    paths = [features / "mels" / f"{name}-{copy}.npz" for copy in range(len(teacher))]
+    mels = [extract_mels(clips, copy, front_end, path=path) for copy, path in enumerate(paths)]
+    return list(zip(teacher, mels, strict=True))
 
 
 def phrase_lines() -> list[str]:

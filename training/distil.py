@@ -10,7 +10,6 @@ the teacher's standardised segments, and, clip by clip, the teacher's AudioSet t
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,14 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_runtime.mel import log_mel
-from training.augment import roughened
-from training.features import SEGMENT_FRAMES, WINDOW_SEGMENTS, Features, load_samples, windows_of
-from training.mel_tables import panns_mel
+from training.features import SEGMENT_FRAMES, WINDOW_SEGMENTS, Features
+from training.mels import Mels
 from training.panns import Panns, PannsConfig, slim_cnn14
 from training.sounds import Clip
 
-__all__ = ["DistilConfig", "Mels", "distil", "extract_mels", "load_student"]
+__all__ = ["DistilConfig", "distil", "load_student"]
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,6 @@ class DistilConfig:
             )
 
 
-@dataclass(frozen=True)
-class Mels:
-    """PANNs log-mel frames of every window, end to end: `frames (F, 64)` float16, `starts (N + 1,)`, in the order of
-    the `Features` of the same copy."""
-
-    frames: np.ndarray
-    starts: np.ndarray
-
-    def window(self, row: int) -> np.ndarray:
-        return self.frames[self.starts[row] : self.starts[row + 1]]
-
-
 class Student(nn.Module):
     """The slim network, and the linear map onto the teacher's segments that only training needs."""
 
@@ -71,23 +56,6 @@ class Student(nn.Module):
         super().__init__()
         self.net = Panns(config)
         self.adapter = nn.Linear(config.segment_dim, teacher_width)
-
-
-def extract_mels(clips: Sequence[Clip], copy: int, *, path: Path, workers: int = 2) -> Mels:
-    """The frames of one copy of all clips, roughened as its features were; kept in `path`."""
-    from rich.progress import track
-
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(workers) as pool:
-            jobs = pool.map(lambda item: _windows(item[1], item[0], copy), enumerate(clips))
-            windows = [window for each in track(jobs, f"frames of copy {copy}", total=len(clips)) for window in each]
-        starts = np.cumsum([0, *(len(window) for window in windows)])
-        part = path.with_suffix(".part.npz")
-        np.savez(part, frames=np.concatenate(windows), starts=starts)
-        part.rename(path)
-    with np.load(path, allow_pickle=False) as file:
-        return Mels(file["frames"], file["starts"])
 
 
 def distil(
@@ -158,15 +126,6 @@ def load_student(folder: Path) -> Panns:
     prefix = "net."
     net.load_state_dict({k.removeprefix(prefix): v for k, v in state["student"].items() if k.startswith(prefix)})
     return net.eval()
-
-
-def _windows(clip: Clip, row: int, copy: int) -> list[np.ndarray]:
-    spec, tables = panns_mel()
-    samples = load_samples(clip.path, spec.rate_hz)
-    if copy:
-        samples = roughened(samples, np.random.default_rng([copy, row]))
-    frames = log_mel(spec, tables, samples)
-    return [window.astype(np.float16) for window, _ in windows_of(frames, tables.silence(spec))]
 
 
 def _batches(

@@ -31,8 +31,10 @@ __all__ = [
     "Features",
     "class_names",
     "extract",
+    "hear_again",
     "load",
     "load_samples",
+    "save",
     "windows_of",
 ]
 
@@ -129,9 +131,19 @@ def extract(
                 rows += job.result()
                 progress.advance(task)
             part = path.with_suffix(".part.npz")
-            _save(part, rows)
+            save(part, _features(rows))
             part.rename(path)
     return paths
+
+
+@torch.inference_mode()
+def hear_again(net: Encoder, taught: Features, windows: Sequence[np.ndarray]) -> Features:
+    """What another network makes of the frames `windows[row] (T, M)` of the rows of `taught`, whose tags it keeps."""
+    rows = [
+        (net.segments(torch.from_numpy(frames.astype(np.float32).T.copy())[None])[0, :length].numpy(), tags, clip)
+        for frames, length, tags, clip in zip(windows, taught.lengths, taught.tags, taught.clip, strict=True)
+    ]
+    return _features(rows)
 
 
 def class_names(weights_dir: Path) -> list[str]:
@@ -158,14 +170,17 @@ def _features_of(
     return rows
 
 
-def _save(path: Path, rows: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
+def save(path: Path, found: Features) -> None:
+    np.savez(path, **vars(found))
+
+
+def _features(rows: list[tuple[np.ndarray, np.ndarray, int]]) -> Features:
     width = rows[0][0].shape[1]
     segments = np.zeros((len(rows), WINDOW_SEGMENTS, width), np.float16)
     for into, (found, _, _) in zip(segments, rows, strict=True):
         into[: len(found)] = found
-    np.savez(
-        path,
-        segments=segments,
+    return Features(
+        segments,
         lengths=np.array([len(found) for found, _, _ in rows], np.int64),
         clip=np.array([row for _, _, row in rows], np.int64),
         tags=np.stack([tags for _, tags, _ in rows]).astype(np.float16),

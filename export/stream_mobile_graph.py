@@ -1,0 +1,143 @@
+"""A streaming MobileNet -> one ONNX graph for whole clips and for every mode of a stream, fp32.
+
+    states = stream_mobile_graph(net, path)             # net: training/stream_mn.py
+
+The same contract as export/stream_graph.py: inputs log_mel, right and the states, outputs segments and each state's
+`_next`. Batch norms are folded into the convolutions before them. What a layer hears is Concat(carried columns, new
+columns, right edge), so a stream multiplies and adds what the whole clip does, in the same order.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edge_runtime.manifest import StateSpec
+from export.graph_writer import TO_THE_END, GraphWriter
+from training.mn import InvertedResidual
+from training.stream_mn import ConvPlan, StreamingMobileNet, depthwise_at, excitation_of
+
+__all__ = ["RIGHT_COLUMNS", "stream_mobile_graph"]
+
+RIGHT_COLUMNS = 1
+"""Columns of `right` at a recording's end; a convolution that looks two ahead takes them twice."""
+
+
+@torch.no_grad()
+def stream_mobile_graph(net: StreamingMobileNet, path: Path) -> list[StateSpec]:
+    """Write the graph; return its states in the order of its inputs."""
+    return _MobileWriter(net).write(path)
+
+
+class _MobileWriter:
+    """The graph under construction; `states` are taken in the network's own order."""
+
+    def __init__(self, net: StreamingMobileNet) -> None:
+        self._net = net
+        self._graph = GraphWriter()
+        self._states = [
+            StateSpec(name, channels, bands, "float32", [edge, carry])
+            for name, channels, bands, edge, carry in net.state_specs()
+        ]
+        self._due = iter(self._states)
+        self._axis, self._end = (self._graph.constant([n], np.int64) for n in (3, TO_THE_END))
+
+    def write(self, path: Path) -> list[StateSpec]:
+        net, graph = self._net, self._graph
+        graph.takes("log_mel", "float32", [1, net.config.bands, "frames"])
+        graph.takes("right", "float32", [1, 1, 1, "right"])
+        graph.gives("segments", "float32", ["count", net.config.segment_dim])
+        layers = list(net.net.features)
+        x = graph.node("Unsqueeze", "log_mel", graph.constant([1], np.int64))  # (1, 1, M, T)
+        x = self._activated(self._folded(self._joined(x, net.plans[0]), layers[0]), layers[0])
+        for block, plan in zip(net.blocks(), net.plans[1:], strict=True):
+            x = self._block(x, block, plan)
+        x = self._activated(self._folded(x, layers[-1]), layers[-1])
+        x = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=0)  # (1, D, S)
+        x = graph.node("Squeeze", x, graph.constant([0], np.int64))  # (D, S)
+        graph.node("Transpose", x, out="segments", perm=[1, 0])
+        graph.save(path)
+        return self._states
+
+    def _block(self, x: str, block: InvertedResidual, plan: ConvPlan) -> str:
+        graph = self._graph
+        x = entered = self._joined(x, plan)
+        for layer in block.block[: depthwise_at(block) + 1]:
+            x = self._activated(self._folded(x, layer), layer)
+        excitation = excitation_of(block)
+        if excitation is not None:
+            squeeze = excitation.conc_se_layers[0]
+            y = graph.node("Relu", self._pointwise(self._remembered(x), squeeze.fc1))
+            y = graph.node("Sigmoid", self._pointwise(y, squeeze.fc2))
+            x = graph.node("Mul", x, y)
+        x = self._folded(x, block.block[-1])
+        if not block.residual:
+            return x
+        start, end = (graph.constant([n], np.int64) for n in (plan.left, -plan.right or TO_THE_END))
+        return graph.node("Add", x, graph.node("Slice", entered, start, end, self._axis))
+
+    def _joined(self, x: str, plan: ConvPlan) -> str:
+        """The carried columns, those of x, and the zeros after a recording's end."""
+        graph = self._graph
+        x, state = self._after_state(x)
+        if not plan.right:
+            return x
+        shape = graph.constant([1, state.channels, state.bands, 1], np.int64)
+        edge = graph.node("Expand", "right", shape)
+        return graph.node("Concat", x, *[edge] * (plan.right // RIGHT_COLUMNS), axis=3)
+
+    def _after_state(self, x: str) -> tuple[str, StateSpec]:
+        """The next state's columns and then those of x; what is carried on becomes an output."""
+        graph, state = self._graph, next(self._due)
+        edge, carry = state.columns
+        graph.takes(state.name, "float32", [1, state.channels, state.bands, carry if edge == carry else "left"])
+        graph.gives(f"{state.name}_next", "float32", [1, state.channels, state.bands, carry])
+        x = graph.node("Concat", state.name, x, axis=3)
+        graph.node("Slice", x, graph.constant([-carry], np.int64), self._end, self._axis, out=f"{state.name}_next")
+        return x, state
+
+    def _remembered(self, x: str) -> str:
+        """(1, C, F, T) -> (1, C, 1, T): the mean over frequency and over the columns that the excitation remembers.
+
+        A channel of ones counts the columns that there are: at a recording's beginning the memory is not full."""
+        graph = self._graph
+        means = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=1)
+        ends = graph.constant([0, 0, 0, 0, 0, 1, 0, 0], np.int64)
+        means = graph.node("Pad", means, ends, graph.constant(1.0), mode="constant")  # (1, C + 1, 1, T)
+        joined, state = self._after_state(means)
+        averages = graph.node("AveragePool", joined, kernel_shape=[1, state.columns[1] + 1], strides=[1, 1])
+        parts = graph.constant([state.channels - 1, 1], np.int64)
+        averages, present = graph.nodes("Split", 2, averages, parts, axis=1)
+        return graph.node("Div", averages, present)
+
+    def _folded(self, x: str, layer: nn.Sequential) -> str:
+        """Convolution and batch norm as one; time is padded from outside, frequency here."""
+        conv, norm = layer[0], layer[1]
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        weight = (conv.weight.double() * scale[:, None, None, None]).float().numpy()
+        bias = (norm.bias.double() - norm.running_mean.double() * scale).float().numpy()
+        side = conv.kernel_size[0] // 2
+        return self._graph.node(
+            "Conv",
+            x,
+            self._graph.constant(weight),
+            self._graph.constant(bias),
+            kernel_shape=list(conv.kernel_size),
+            strides=list(conv.stride),
+            pads=[side, 0, side, 0],
+            group=conv.groups,
+        )
+
+    def _pointwise(self, x: str, linear: nn.Linear) -> str:
+        weight = self._graph.constant(linear.weight[:, :, None, None].numpy())
+        return self._graph.node("Conv", x, weight, self._graph.constant(linear.bias.numpy()), kernel_shape=[1, 1])
+
+    def _activated(self, x: str, layer: nn.Sequential) -> str:
+        if len(layer) < 3:
+            return x
+        if isinstance(layer[2], nn.ReLU):
+            return self._graph.node("Relu", x)
+        if isinstance(layer[2], nn.Hardswish):
+            return self._graph.node("HardSwish", x)
+        raise TypeError(f"this graph knows ReLU and hard swish, not {type(layer[2]).__name__}")
