@@ -1,6 +1,7 @@
-"""A PANNs network and a trained dual encoder -> a streaming bundle of several profiles, verified.
+"""A streaming network and a trained dual encoder -> a streaming bundle of several profiles, verified.
 
     python -m export runs/train-cnn14 my-bundle --encoder Cnn14_mAP=0.431.pth --network cnn14 --sounds FOLDER
+    python -m export runs/stream/train my-bundle --encoder runs/stream --profiles light
 
 `export_streaming(folder, parts)` is one straight line from networks to verified folder. A profile outside its own
 tolerance (export/profiles.py) leaves no bundle: GateError says by how much.
@@ -31,19 +32,17 @@ from edge_runtime.manifest import (
     WindowSpec,
     sha256_of,
 )
-from edge_runtime.mel import MelSpec, log_mel
+from edge_runtime.mel import log_mel
 from edge_runtime.phrases import digest_of
 from edge_runtime.vector_index import VectorIndex
 from export.bundle import INDEX, golden_signal
 from export.graphs import head_graph, text_graph
-from export.network import layers_of, run
 from export.precision import HEAVY_WEIGHTS, int8_text
-from export.profiles import RECIPES, encoder_profile, sensitivity, sensitivity_table
+from export.profiles import RECIPES, sensitivity_table
 from export.quantise import heavy_nodes, quantise, quantise_blocks
+from export.stream_encoder import StreamEncoder, StreamNet, stream_encoder
 from export.streaming_verify import profile_gates, retrieval, retrieval_gates, windows_of_segments
 from export.verify import Gate, GateError
-from training.mel_tables import panns_mel
-from training.panns import Panns
 from training.sounds import Clip
 from training.train import MAX_WORDS, Checkpoint
 
@@ -65,7 +64,7 @@ class StreamingParts:
     `profiles`: in the order of preference of a device that has not been tuned.
     """
 
-    net: Panns
+    net: StreamNet
     checkpoint: Checkpoint
     name: str
     version: str
@@ -96,18 +95,20 @@ class StreamingParts:
 
 def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     """Write the whole bundle into the empty `folder`. Raises GateError where a profile breaks its tolerance."""
-    spec, tables = panns_mel()
-    tables = parts.net.fold_input_norm(tables)
+    encoder = stream_encoder(parts.net)
+    spec, tables = encoder.spec, encoder.tables
     heard = [np.ascontiguousarray(log_mel(spec, tables, sound).T)[None] for sound in parts.sounds]  # (1, M, T) each
     heard = [clip for clip in heard if clip.shape[2] >= parts.net.config.prime_frames]
     calibrating = [clip for i, clip in enumerate(heard) if i % CHECK_EVERY]
     if not calibrating:
         raise ValueError(f"the sounds are too short: {parts.net.config.prime_frames * spec.hop_s:.1f} s or more each")
     tables.save(folder / "mel.npz")
-    manifest = _write_graphs(folder, parts, spec, calibrating)
-    rows = sensitivity(layers_of(parts.net), calibrating[:SENSITIVITY_CLIPS])
-    parts.report(sensitivity_table(rows))
-    (folder / "sensitivity.json").write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
+    manifest = _write_graphs(folder, parts, encoder, calibrating)
+    rows = encoder.sensitivity(calibrating[:SENSITIVITY_CLIPS])
+    if rows:
+        parts.report(sensitivity_table(rows))
+        told = json.dumps([dataclasses.asdict(row) for row in rows], indent=2)
+        (folder / "sensitivity.json").write_text(told + "\n")
 
     manifest, gates = judged(folder, parts, manifest, heard[::CHECK_EVERY])
     _write_golden(folder, manifest, parts.checkpoint)
@@ -115,7 +116,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     shipped = Bundle(folder)
     index = VectorIndex.build(shipped.embed_text(parts.phrases), INDEX)
     index.save(folder / "phrases.hnsw", fingerprint=shipped.fingerprint, content=digest_of(parts.phrases))
-    card = _card(manifest, [str(gate) for gate in gates], sensitivity_table(rows))
+    card = _card(manifest, [str(gate) for gate in gates], sensitivity_table(rows) if rows else "")
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
     manifest = dataclasses.replace(manifest, files={name: sha256_of(folder / name) for name in names})
@@ -125,16 +126,15 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     return manifest
 
 
-def _write_graphs(folder: Path, parts: StreamingParts, spec: MelSpec, clips: Sequence[np.ndarray]) -> Manifest:
+def _write_graphs(folder: Path, parts: StreamingParts, encoder: StreamEncoder, clips: Sequence[np.ndarray]) -> Manifest:
     """All graphs and the tokeniser, and the manifest that they need to be opened."""
-    config, checkpoint = parts.net.config, parts.checkpoint
-    layers = layers_of(parts.net)
+    config, checkpoint, spec = parts.net.config, parts.checkpoint, encoder.spec
     segment_s = config.hop_frames * spec.hop_s
     window = round(WINDOW_S / segment_s)
     scratch = folder / "fp32"
     scratch.mkdir()
     checkpoint.tokenizer.save(folder / "tokenizer.json")
-    windows = [rows for clip in clips for rows in windows_of_segments(run(layers, clip), window)]
+    windows = [rows for clip in clips for rows in windows_of_segments(encoder.segments(clip), window)]
     heads = _heads(checkpoint, folder, scratch, {RECIPES[name].head for name in parts.profiles}, windows)
     text_graph(checkpoint.model, scratch / "text_encoder.onnx", int8_words=False)
     text = int8_text(checkpoint, scratch, folder / "text_encoder.onnx", parts.phrases)
@@ -145,14 +145,13 @@ def _write_graphs(folder: Path, parts: StreamingParts, spec: MelSpec, clips: Seq
         recipe = RECIPES[name]
         if recipe.int8_share not in made:  # profiles that differ in the head alone share their encoder
             file = folder / f"audio_encoder.{name}.onnx"
-            states = encoder_profile(recipe, layers, clips, file)
-            precision = "fp32" if not recipe.int8(layers) else "int8" if recipe.int8_share == 1 else "fp32 and int8"
-            made[recipe.int8_share] = Graph(file.name, precision, recipe.encoder), states
+            states = encoder.write(recipe, clips, file)
+            made[recipe.int8_share] = Graph(file.name, encoder.precision(recipe), recipe.encoder), states
         graph, states = made[recipe.int8_share]
         profiles[name] = Profile(graph, heads[recipe.head], states, {})
     first = profiles[parts.profiles[0]]
     hops = [round(hop_s / segment_s) for hop_s in (*LIVE_HOPS_S, BULK_HOP_S)]
-    stream = StreamSpec(config.prime_frames, config.pad, sorted({1, *hops}))
+    stream = StreamSpec(config.prime_frames, encoder.pad, sorted({1, *hops}))
     frames = config.hop_frames
     manifest = Manifest(
         schema=SCHEMA,
@@ -180,10 +179,11 @@ def judged(
 ) -> tuple[Manifest, list[Gate]]:
     """The manifest with its figures, and the gates, all of them passed. Raises GateError."""
     gates: list[Gate] = []
+    encoder = stream_encoder(parts.net)
     profiles, reports, heard = {}, {}, {}
     for name, profile in manifest.profiles.items():
         bundle = Bundle(folder, profile=name)  # verified but for the self-test, which is not written yet
-        figures, found = profile_gates(RECIPES[name], bundle, parts.net, parts.checkpoint, clips)
+        figures, found = profile_gates(RECIPES[name], bundle, encoder, parts.checkpoint, clips)
         profiles[name] = dataclasses.replace(profile, figures=figures)
         gates += found
         if parts.clips:

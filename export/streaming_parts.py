@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.phrases import read_phrase_file, tidy
-from export.card import LICENCE
+from export.card import LICENCE, NOTICES
+from export.stream_encoder import StreamNet, stream_encoder
 from export.streaming_bundle import StreamingParts
 from training.distil import load_student
 from training.features import load_samples
-from training.mel_tables import panns_mel
 from training.panns import CNN6, CNN10, CNN14, Panns, load_checkpoint, load_cnn14, load_net
 from training.sounds import read_clips
+from training.stream_mn import load_streaming_mn
+from training.stream_tuning import FILE
 from training.train import Checkpoint
 
 __all__ = ["StreamingAssembly", "load_encoder", "streaming_parts"]
@@ -45,13 +47,15 @@ class StreamingAssembly:
     hop_s: float
 
 
-def load_encoder(path: Path, network: str) -> Panns:
-    """A distilled network's folder, a file of `save_net`, or, with `network` named, of the PANNs authors.
+def load_encoder(path: Path, network: str) -> StreamNet:
+    """A folder of `distil` or of `stream`, a file of `save_net`, or, with `network` named, of the PANNs authors.
 
     ValueError or EarmarkError: it is none of these.
     """
     if network and network not in NETWORKS:
         raise ValueError(f"network {network!r} is not known; there are {', '.join(NETWORKS)}")
+    if (path / FILE).is_file():
+        return load_streaming_mn(path / FILE)
     if path.is_dir():
         return load_student(path)
     if network == "cnn14" and path.name.startswith("Cnn14_mAP=0.431"):
@@ -61,19 +65,20 @@ def load_encoder(path: Path, network: str) -> Panns:
 
 def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
     """Load everything. Calibration hears training clips, the retrieval gate the validation split."""
-    spec, _ = panns_mel()
+    net = load_encoder(asked.encoder, asked.network)
+    rate_hz = stream_encoder(net).spec.rate_hz
     clips = read_clips(asked.sounds)
     train = [clip for clip in clips if clip.split == "train"]
     some = train[:: max(1, len(train) // CALIBRATION_CLIPS)][:CALIBRATION_CLIPS]
     return StreamingParts(
-        load_encoder(asked.encoder, asked.network),
+        net,
         Checkpoint.load(asked.checkpoint),
         name=asked.name,
         version=asked.version,
         licence=LICENCE,
-        notices=list(PUBLISHED if asked.network else TRAINED_HERE),
+        notices=list(PUBLISHED if asked.network else TRAINED_HERE if isinstance(net, Panns) else NOTICES),
         phrases=[tidy(phrase) for phrase in read_phrase_file(asked.phrases)],
-        sounds=[load_samples(clip.path, spec.rate_hz) for clip in some],
+        sounds=[load_samples(clip.path, rate_hz) for clip in some],
         profiles=tuple(asked.profiles.split(",")),
         hop_s=asked.hop_s,
         clips=[clip for clip in clips if clip.split == "val"],

@@ -20,9 +20,9 @@ from edge_runtime.phrases import Phrases
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.calibration import snr_db
 from export.profiles import Recipe
+from export.stream_encoder import StreamEncoder
 from export.verify import Gate, cosines, heard_threshold
 from training.evaluate import Report, evaluate
-from training.panns import Panns
 from training.sounds import Clip
 from training.train import Checkpoint
 
@@ -39,7 +39,7 @@ def windows_of_segments(segments: np.ndarray, length: int) -> list[np.ndarray]:
 
 @torch.no_grad()
 def profile_gates(
-    recipe: Recipe, bundle: Bundle, net: Panns, checkpoint: Checkpoint, clips: Sequence[np.ndarray]
+    recipe: Recipe, bundle: Bundle, encoder: StreamEncoder, checkpoint: Checkpoint, clips: Sequence[np.ndarray]
 ) -> tuple[dict[str, float], list[Gate]]:
     """One profile against PyTorch, on clips (1, M, T) that calibrated nothing, and its stream against itself offline:
     the figures for the manifest, and the gates."""
@@ -49,7 +49,7 @@ def profile_gates(
     graph = OnnxGraph(path, **streaming_graph_io(spec, profile.states, bands=bundle.manifest.mel.bands))
     exact, found, apart = [], [], 0.0
     for clip in clips:
-        eager = net.encode(torch.from_numpy(clip), net.start_state(), net.right_edge())[0][0].numpy()
+        eager = encoder.segments(clip)
         streamed = _streamed(graph, bundle, profile.states, clip[0].T)
         apart = max(apart, float(np.abs(streamed - whole_clip(graph, spec, profile.states, clip[0].T)).max()))
         exact.append(eager)

@@ -1,5 +1,6 @@
 """mn04 that streams: whole clip and stream agree, in PyTorch closely, in onnxruntime to the last bit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BundleError, EarmarkError
 from edge_runtime.graph import OnnxGraph
+from edge_runtime.listener import Listener
 from edge_runtime.manifest import EncoderSpec, Graph, StateSpec, StreamSpec
+from edge_runtime.mel import log_mel
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.stream_mobile_graph import RIGHT_COLUMNS, stream_mobile_graph
+from export.streaming_bundle import StreamingParts, export_streaming
 from training.mn import MobileNet, MobileNetConfig
 from training.stream_mn import (
     STREAMING_MN04,
@@ -176,3 +181,43 @@ def test_a_saved_network_is_the_same_and_another_file_is_refused(tmp_path: Path)
     for name in ("other.pt", "absent.pt"):
         with pytest.raises(EarmarkError, match="training stream"):
             load_streaming_mn(tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def mobile_parts():
+    from streaming_case import random_checkpoint, sounds
+
+    net = fitted(StreamingMobileNetConfig(SMALL))
+    return StreamingParts(
+        net,
+        random_checkpoint(net.config.segment_dim),
+        name="random-mobile",
+        version="0",
+        licence="none",
+        notices=[],
+        phrases=["a dog barks", "rain", "a loud engine"],
+        sounds=sounds(8),
+        profiles=("light", "exact"),
+        report=lambda line: None,
+    )
+
+
+def test_a_streaming_bundle_hears_live_what_it_hears_in_the_whole(mobile_parts, tmp_path: Path):
+    manifest = export_streaming(tmp_path, mobile_parts)
+    assert list(manifest.profiles) == ["light", "exact"]
+    assert manifest.encoder.graph.precision == "fp32"
+    bundle = Bundle.open(tmp_path)
+    samples = np.random.default_rng(3).normal(0, 0.1, 14 * 32_000).astype(np.float32)
+    listener = Listener(bundle)
+    windows = [window for block in np.array_split(samples, 37) for window in listener.push(block)]
+    windows += list(listener.flush())
+    segments = bundle.whole_clip(log_mel(bundle.manifest.mel, bundle.tables, samples))
+    assert len(windows) > 2
+    for window in windows:
+        rows = segments[window.index : window.index + bundle.manifest.window.segments]
+        assert np.array_equal(window.embedding, bundle.embed_segments(rows))
+
+
+def test_a_precision_that_mn04_does_not_have_is_an_error(mobile_parts, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"no int8 form.*choose light or exact"):
+        export_streaming(tmp_path, replace(mobile_parts, profiles=("small",)))
