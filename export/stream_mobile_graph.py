@@ -40,7 +40,7 @@ class _MobileWriter:
             StateSpec(name, channels, bands, "float32", [edge, carry])
             for name, channels, bands, edge, carry in net.state_specs()
         ]
-        self._due = iter(self._states)
+        self._next = 0
         self._axis, self._end = (self._graph.constant([n], np.int64) for n in (3, TO_THE_END))
 
     def write(self, path: Path) -> list[StateSpec]:
@@ -51,16 +51,18 @@ class _MobileWriter:
         layers = list(net.net.features)
         x = graph.node("Unsqueeze", "log_mel", graph.constant([1], np.int64))  # (1, 1, M, T)
         x = self._activated(self._folded(self._joined(x, net.plans[0]), layers[0]), layers[0])
+        bands = net.config.bands // net.plans[0].stride
         for block, plan in zip(net.blocks(), net.plans[1:], strict=True):
-            x = self._block(x, block, plan)
+            bands = -(-bands // plan.stride)
+            x = self._block(x, block, plan, bands)
         x = self._activated(self._folded(x, layers[-1]), layers[-1])
-        x = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=0)  # (1, D, S)
-        x = graph.node("Squeeze", x, graph.constant([0], np.int64))  # (D, S)
+        x = self._over_bands(x, bands)
+        x = graph.node("Squeeze", x, graph.constant([0, 2], np.int64))  # (D, S)
         graph.node("Transpose", x, out="segments", perm=[1, 0])
         graph.save(path)
         return self._states
 
-    def _block(self, x: str, block: InvertedResidual, plan: ConvPlan) -> str:
+    def _block(self, x: str, block: InvertedResidual, plan: ConvPlan, bands: int) -> str:
         graph = self._graph
         x = entered = self._joined(x, plan)
         for layer in block.block[: depthwise_at(block) + 1]:
@@ -68,7 +70,7 @@ class _MobileWriter:
         excitation = excitation_of(block)
         if excitation is not None:
             squeeze = excitation.conc_se_layers[0]
-            y = graph.node("Relu", self._pointwise(self._remembered(x), squeeze.fc1))
+            y = graph.node("Relu", self._pointwise(self._remembered(x, bands), squeeze.fc1))
             y = graph.node("Sigmoid", self._pointwise(y, squeeze.fc2))
             x = graph.node("Mul", x, y)
         x = self._folded(x, block.block[-1])
@@ -78,38 +80,43 @@ class _MobileWriter:
         return graph.node("Add", x, graph.node("Slice", entered, start, end, self._axis))
 
     def _joined(self, x: str, plan: ConvPlan) -> str:
-        """The carried columns, those of x, and the zeros after a recording's end."""
-        graph = self._graph
-        x, state = self._after_state(x)
+        """The carried columns, those of x, and the zeros after a recording's end; a state that follows an end is of no
+        use, so it may hold some of them."""
         if not plan.right:
-            return x
-        shape = graph.constant([1, state.channels, state.bands, 1], np.int64)
-        edge = graph.node("Expand", "right", shape)
-        return graph.node("Concat", x, *[edge] * (plan.right // RIGHT_COLUMNS), axis=3)
+            return self._after_state(x)[0]
+        shape = self._graph.constant(
+            [1, self._states[self._next].channels, self._states[self._next].bands, 1], np.int64
+        )
+        edge = self._graph.node("Expand", "right", shape)
+        return self._after_state(x, *[edge] * (plan.right // RIGHT_COLUMNS))[0]
 
-    def _after_state(self, x: str) -> tuple[str, StateSpec]:
-        """The next state's columns and then those of x; what is carried on becomes an output."""
-        graph, state = self._graph, next(self._due)
+    def _after_state(self, *x: str) -> tuple[str, StateSpec]:
+        """The next state's columns and then those of x; the newest are carried on, as an output."""
+        graph, state = self._graph, self._states[self._next]
+        self._next += 1
         edge, carry = state.columns
         graph.takes(state.name, "float32", [1, state.channels, state.bands, carry if edge == carry else "left"])
         graph.gives(f"{state.name}_next", "float32", [1, state.channels, state.bands, carry])
-        x = graph.node("Concat", state.name, x, axis=3)
-        graph.node("Slice", x, graph.constant([-carry], np.int64), self._end, self._axis, out=f"{state.name}_next")
-        return x, state
+        joined = graph.node("Concat", state.name, *x, axis=3)
+        graph.node("Slice", joined, graph.constant([-carry], np.int64), self._end, self._axis, out=f"{state.name}_next")
+        return joined, state
 
-    def _remembered(self, x: str) -> str:
+    def _remembered(self, x: str, bands: int) -> str:
         """(1, C, F, T) -> (1, C, 1, T): the mean over frequency and over the columns that the excitation remembers.
 
         A channel of ones counts the columns that there are: at a recording's beginning the memory is not full."""
         graph = self._graph
-        means = graph.node("ReduceMean", x, graph.constant([2], np.int64), keepdims=1)
         ends = graph.constant([0, 0, 0, 0, 0, 1, 0, 0], np.int64)
-        means = graph.node("Pad", means, ends, graph.constant(1.0), mode="constant")  # (1, C + 1, 1, T)
-        joined, state = self._after_state(means)
+        means = graph.node("Pad", self._over_bands(x, bands), ends, graph.constant(1.0), mode="constant")
+        joined, state = self._after_state(means)  # (1, C + 1, 1, T)
         averages = graph.node("AveragePool", joined, kernel_shape=[1, state.columns[1] + 1], strides=[1, 1])
         parts = graph.constant([state.channels - 1, 1], np.int64)
         averages, present = graph.nodes("Split", 2, averages, parts, axis=1)
         return graph.node("Div", averages, present)
+
+    def _over_bands(self, x: str, bands: int) -> str:
+        """(1, C, F, T) -> (1, C, 1, T), the mean. A pool, where a reduction would leave the convolutions' layout."""
+        return self._graph.node("AveragePool", x, kernel_shape=[bands, 1], strides=[1, 1])
 
     def _folded(self, x: str, layer: nn.Sequential) -> str:
         """Convolution and batch norm as one; time is padded from outside, frequency here."""
