@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge_runtime.errors import BundleError, PhraseError
 from edge_runtime.tokenizer import PADDING, Tokenizer, batch_of, words_of
 
-WORDS = ["dog", "bark", "drip", "city", "dance", "a", "rain", "dog's", "bus", "quick"]
+WORDS = ["dog", "bark", "drip", "city", "dance", "a", "rain", "dog's", "bus", "quick", "thunder"]
 
 
 @pytest.fixture
@@ -58,7 +58,35 @@ def test_a_word_is_found_by_itself_or_without_its_ending(text, words, tokenizer)
 
 
 def test_unknown_words_are_named_in_order(tokenizer):
-    assert tokenizer.unknown_words("a zebra, dogs and quaggas") == ["zebra", "and", "quaggas"]
+    found = tokenizer.guesses("a zebra, dogs and quaggas")
+    assert [guess.word for guess in found] == ["zebra", "and", "quaggas"]
+    assert all(guess.read_as == () and "left out" in str(guess) for guess in found)
+
+
+@pytest.mark.parametrize(
+    ("word", "read_as"),
+    [
+        ("raindrips", ["rain", "drip"]),
+        ("dogcity", ["dog", "city"]),
+        ("busdance", ["bus", "dance"]),
+        ("thundre", ["thunder"]),
+        ("thnder", ["thunder"]),
+    ],
+)
+def test_an_unknown_word_is_read_as_its_parts_or_as_the_nearest_spelling_and_it_is_told(word, read_as, tokenizer):
+    assert list(tokenizer.encode(f"a {word}")) == ids_of("a", *read_as)
+    (guess,) = tokenizer.guesses(f"a {word}")
+    assert (guess.word, guess.read_as) == (word, tuple(read_as))
+    assert " ".join(read_as) in str(guess)
+
+
+@pytest.mark.parametrize("word", ["bis", "abark", "drab", "xdance"])
+def test_a_word_that_is_near_to_nothing_is_not_guessed(word, tokenizer):
+    assert [guess.read_as for guess in tokenizer.guesses(word)] == [()]
+
+
+def test_compounds_take_no_more_places_than_a_phrase_has(tokenizer):
+    assert list(tokenizer.encode("dogcity " * 8)) == ids_of("dog", "city") * 4
 
 
 @pytest.mark.parametrize(

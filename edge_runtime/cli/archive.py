@@ -82,8 +82,8 @@ def search(
     if engine.archive is None:
         raise EarmarkError("nothing has been heard here yet: run `earmark index PATH` or `earmark listen` first")
     hits = engine.search(text, k=top)
-    if unknown := engine.bundle.tokenizer.unknown_words(text):
-        print(f"earmark: this model does not know {', '.join(unknown)}; searched without", file=sys.stderr)
+    for guess in engine.bundle.tokenizer.guesses(text):
+        print(f"earmark: {guess}", file=sys.stderr)
     others = engine.archive.other_models()
     unsearched = f"{others} recordings were heard by another model and cannot be searched with this one: "
     unsearched += "index them again, or give that model with --bundle"

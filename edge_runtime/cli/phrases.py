@@ -70,8 +70,8 @@ def _keep(engine: Engine, phrases: list[str]) -> None:
     texts = list(dict.fromkeys(map(tidy, phrases)))
     engine.bundle.embed_text(texts)  # refuses what the model cannot read, before anything is written
     for text in texts:
-        if unknown := engine.bundle.tokenizer.unknown_words(text):
-            print(f"earmark: {text!r}: this model does not know {', '.join(unknown)}", file=sys.stderr)
+        for guess in engine.bundle.tokenizer.guesses(text):
+            print(f"earmark: {text!r}: {guess}", file=sys.stderr)
     assert engine.home is not None
     engine.home.keep_phrases(texts, kept=True)
     engine.refresh_phrases()
