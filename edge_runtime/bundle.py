@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.background import FILE as BACKGROUND
+from edge_runtime.background import Background
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
@@ -96,6 +98,8 @@ class Bundle:
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
         width, joint = manifest.encoder.width, manifest.head.width
+        has_background = BACKGROUND in manifest.files
+        self.background = Background.load(folder / BACKGROUND, width=joint) if has_background else None
         self._states = parts.states
         self._encoder = OnnxGraph(
             encoder or folder / parts.encoder.file,
@@ -183,6 +187,13 @@ class Bundle:
         """
         rows = [self._text(token_ids=batch_of([self.tokenizer.encode(phrase)])) for phrase in phrases]
         return np.concatenate(rows) if rows else np.zeros((0, self.manifest.head.width), np.float32)
+
+    def thresholds(self, phrases: np.ndarray) -> np.ndarray:
+        """Embeddings (P, E) of phrases -> the cosine (P,) from which each counts as heard."""
+        match = self.manifest.match
+        if self.background is None:
+            return np.full(len(phrases), match.heard, np.float32)
+        return self.background.thresholds(phrases, deviations=match.deviations, floor=match.heard)
 
     def answers(self, signal: np.ndarray, token_ids: np.ndarray) -> Golden:
         """What this bundle says to a signal (n,) of at most one window and to token ids (L,)."""

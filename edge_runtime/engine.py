@@ -97,12 +97,12 @@ class Engine:
 
     def caption(self, path: str | Path, *, k: int = 5) -> tuple[Match, ...]:
         """The k best phrases of a recording: each phrase counts with its best window."""
-        best: dict[str, float] = {}
+        best: dict[str, Match] = {}
         for embedding in self.embed_audio(path):
             for match in self.phrases.match(embedding, k=k):
-                best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
-        ranked = sorted(best.items(), key=lambda item: -item[1])[:k]
-        return tuple(Match(phrase, score) for phrase, score in ranked)
+                if match.phrase not in best or match.score > best[match.phrase].score:
+                    best[match.phrase] = match
+        return tuple(sorted(best.values(), key=lambda match: -match.score)[:k])
 
     def embed_audio(self, path: str | Path) -> np.ndarray:
         """The embeddings of a recording's windows, (W, E): one where it is no longer than a window, else one each

@@ -183,9 +183,11 @@ class IndexSpec:
 
 @dataclass(frozen=True)
 class MatchSpec:
-    """`heard`: the cosine above which a phrase counts as heard (chosen on the validation split)."""
+    """From which cosine a phrase counts as heard: `heard` at least, and so many `deviations` above what it scores on
+    the bundle's background, where it has one (both chosen on the validation split; edge_runtime/background.py)."""
 
     heard: float
+    deviations: float = 0.0
 
 
 @dataclass(frozen=True)

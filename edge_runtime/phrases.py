@@ -1,7 +1,7 @@
 """The live vocabulary: captions, their embeddings, and the HNSW index that a window is matched against.
 
     phrases = Phrases.of(bundle, ["a dog barks", "rain"])
-    phrases.match(embedding, k=5)           # (Match(phrase="a dog barks", score=0.61), …)
+    phrases.match(embedding, k=5)           # (Match(phrase="a dog barks", score=0.61, …), …)
     phrases.add("an axe chopping wood")     # live at the next window
 
 The texts are the truth. The index is a cache beside them, and is rebuilt when it is absent, damaged or of another
@@ -30,10 +30,15 @@ MAX_PHRASE_FILE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Match:
-    """A phrase and its cosine with a window, in [-1, 1]."""
+    """A phrase, its cosine with a window, in [-1, 1], and the cosine from which it counts as heard."""
 
     phrase: str
     score: float
+    threshold: float
+
+    @property
+    def heard(self) -> bool:
+        return self.score >= self.threshold
 
 
 class Phrases:
@@ -43,6 +48,7 @@ class Phrases:
         self._bundle = bundle
         self._texts = texts
         self._index = index
+        self._thresholds: dict[int, float] = {}
 
     @classmethod
     def of(cls, bundle: Bundle, texts: Sequence[str], *, cache: Path | None = None, keep: bool = False) -> "Phrases":
@@ -82,7 +88,26 @@ class Phrases:
     def match(self, embedding: np.ndarray, *, k: int) -> tuple[Match, ...]:
         """The k phrases nearest to a window's embedding (E,), best first."""
         labels, cosines = self._index.search(embedding, k=k)
-        return tuple(Match(self._texts[i], float(score)) for i, score in zip(labels, cosines, strict=True))
+        self._calibrate(labels)
+        return tuple(
+            Match(self._texts[i], float(score), self._thresholds[i])
+            for i, score in zip(labels.tolist(), cosines, strict=True)
+        )
+
+    def thresholds(self) -> np.ndarray:
+        """The cosine (P,) from which each phrase counts as heard, in their order."""
+        return self._bundle.thresholds(self._index.vectors())
+
+    def embeddings(self) -> np.ndarray:
+        """(P, E) float32, unit length, in the order of the phrases."""
+        return self._index.vectors()
+
+    def _calibrate(self, labels: np.ndarray) -> None:
+        """Find the thresholds of these phrases: of a large vocabulary few are ever near to anything."""
+        new = [i for i in labels.tolist() if i not in self._thresholds]
+        if new:
+            found = self._bundle.thresholds(self._index.vectors(new))
+            self._thresholds |= dict(zip(new, found.tolist(), strict=True))
 
     def add(self, text: str) -> None:
         """Embed one more phrase; the next match sees it. A phrase that is there already changes nothing."""
@@ -97,6 +122,7 @@ class Phrases:
         for text in gone.difference(self._texts):
             raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
         rows = [row for row, text in enumerate(self._texts) if text in gone]
+        self._thresholds = {}
         self._index = VectorIndex.build(np.delete(self._index.vectors(), rows, axis=0), self._bundle.manifest.index)
         self._texts = [text for text in self._texts if text not in gone]
 

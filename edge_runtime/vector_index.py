@@ -10,6 +10,7 @@ loads it must be able to build it again.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import hnswlib
@@ -54,11 +55,12 @@ class VectorIndex:
             self._index.resize_index(2 * (count + len(vectors)))
         self._index.add_items(vectors, np.arange(count, count + len(vectors)), num_threads=1)
 
-    def vectors(self) -> np.ndarray:
-        """All vectors (N, E) float32, in the order of their labels."""
-        if not len(self):
+    def vectors(self, labels: Sequence[int] | None = None) -> np.ndarray:
+        """The vectors (n, E) float32 of these labels; of all, in order, where none are given."""
+        wanted = np.arange(len(self)) if labels is None else np.asarray(labels)
+        if not len(wanted):
             return np.zeros((0, self._index.dim), np.float32)
-        return np.asarray(self._index.get_items(np.arange(len(self)), return_type="numpy"), np.float32)
+        return np.asarray(self._index.get_items(wanted, return_type="numpy"), np.float32)
 
     def search(self, query: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of `query (E,)`: labels (k,) and cosines (k,), best first; fewer where fewer are indexed."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_runtime.background import FILE as BACKGROUND
 from edge_runtime.bundle import Bundle
 from edge_runtime.manifest import (
     SCHEMA,
@@ -25,6 +26,7 @@ from edge_runtime.manifest import (
 )
 from edge_runtime.phrases import digest_of, read_phrase_file, tidy
 from edge_runtime.vector_index import VectorIndex
+from export.background import background_of, calibrated
 from export.card import LICENCE, NOTICES, model_card
 from export.graphs import encoder_graph, head_graph, text_graph
 from export.precision import calibration_frames, choose_encoder, int8_head, int8_text
@@ -101,6 +103,9 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
     reference = Fp32(fp32 / ENCODER, fp32 / HEAD, fp32 / TEXT, checkpoint, spec.bands)
     verdict = verify(shipped, reference, checkpoint, net, clips, features, phrases)
 
+    background = background_of(verdict.engine, clips)
+    background.save(folder / BACKGROUND)
+    match, calibration = calibrated(verdict.engine, background, verdict.clips, verdict.heard)
     signal = golden_signal(spec.rate_hz)
     shipped.answers(signal, checkpoint.tokenizer.encode("a dog barks in the rain")).save(folder / "golden.npz")
     (folder / "phrases.jsonl").write_text("".join(json.dumps({"phrase": text}) + "\n" for text in phrases))
@@ -108,8 +113,8 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
     index.save(folder / "phrases.hnsw", fingerprint=shipped.fingerprint, content=digest_of(phrases))
 
     shutil.rmtree(fp32)
-    quality = next(iter(verdict.reports.values())).figures()
-    manifest = dataclasses.replace(manifest, match=MatchSpec(round(verdict.heard, 4)), quality=quality)
+    quality = next(iter(verdict.reports.values())).figures() | calibration
+    manifest = dataclasses.replace(manifest, match=match, quality=quality)
     card = model_card(manifest, clips, checkpoint.words_source, [str(gate) for gate in verdict.gates], verdict.reports)
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edge_runtime.background import FILE as BACKGROUND
 from edge_runtime.bundle import Bundle
+from edge_runtime.engine import Engine
 from edge_runtime.manifest import (
     SCHEMA,
     EncoderSpec,
@@ -33,8 +35,9 @@ from edge_runtime.manifest import (
     sha256_of,
 )
 from edge_runtime.mel import log_mel
-from edge_runtime.phrases import digest_of
+from edge_runtime.phrases import Phrases, digest_of
 from edge_runtime.vector_index import VectorIndex
+from export.background import background_of, calibrated
 from export.bundle import INDEX, golden_signal
 from export.graphs import head_graph, text_graph
 from export.precision import HEAVY_WEIGHTS, int8_text
@@ -60,8 +63,9 @@ SENSITIVITY_CLIPS = 4
 @dataclass(frozen=True)
 class StreamingParts:
     """What a streaming bundle is made from. `sounds`: float32 mono at 32 kHz, a second or more each, eight or more of
-    them: they calibrate int8 and judge it. `clips`: labelled recordings for the retrieval gate, none to leave it out.
-    `profiles`: in the order of preference of a device that has not been tuned.
+    them: they calibrate int8 and judge it. `clips`: labelled recordings for the retrieval gate and the thresholds, none
+    to leave both out; `ambience`: recordings among which background is looked for. `profiles`: in the order of
+    preference of a device that has not been tuned.
     """
 
     net: StreamNet
@@ -76,6 +80,7 @@ class StreamingParts:
     hop_s: float = 1.28
     heard: float = 0.4
     clips: Sequence[Clip] = field(default_factory=list)
+    ambience: Sequence[Clip] = field(default_factory=list)
     report: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -180,14 +185,20 @@ def judged(
     """The manifest with its figures, and the gates, all of them passed. Raises GateError."""
     gates: list[Gate] = []
     encoder = stream_encoder(parts.net)
-    profiles, reports, heard = {}, {}, {}
+    profiles, reports = {}, {}
+    match, calibration = manifest.match, {}
     for name, profile in manifest.profiles.items():
         bundle = Bundle(folder, profile=name)  # verified but for the self-test, which is not written yet
         figures, found = profile_gates(RECIPES[name], bundle, encoder, parts.checkpoint, clips)
         profiles[name] = dataclasses.replace(profile, figures=figures)
         gates += found
         if parts.clips:
-            reports[name], heard[name] = retrieval(bundle, parts.clips, parts.phrases)
+            engine = Engine(bundle, Phrases.of(bundle, parts.phrases), None)
+            reports[name], heard = retrieval(engine, parts.clips)
+            if name == parts.profiles[0]:
+                background = background_of(engine, parts.ambience)
+                background.save(folder / BACKGROUND)
+                match, calibration = calibrated(engine, background, parts.clips, heard)
     gates += retrieval_gates(reports)
     for gate in gates:
         parts.report(str(gate))
@@ -195,9 +206,8 @@ def judged(
         raise GateError("; ".join(map(str, failed)))
     manifest = dataclasses.replace(manifest, profiles=profiles)
     if reports:
-        first = parts.profiles[0]
-        match = MatchSpec(round(heard[first], 4))
-        manifest = dataclasses.replace(manifest, quality=reports[first].figures(), match=match)
+        quality = reports[parts.profiles[0]].figures() | calibration
+        manifest = dataclasses.replace(manifest, quality=quality, match=match)
     return manifest, gates
 
 

@@ -82,4 +82,5 @@ def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
         profiles=tuple(asked.profiles.split(",")),
         hop_s=asked.hop_s,
         clips=[clip for clip in clips if clip.split == "val"],
+        ambience=clips,
     )

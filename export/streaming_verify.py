@@ -16,12 +16,11 @@ from edge_runtime.bundle import Bundle
 from edge_runtime.engine import Engine
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.manifest import StateSpec
-from edge_runtime.phrases import Phrases
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.calibration import snr_db
 from export.profiles import Recipe
 from export.stream_encoder import StreamEncoder
-from export.verify import Gate, cosines, heard_threshold
+from export.verify import Gate, cosines
 from training.evaluate import Report, evaluate
 from training.sounds import Clip
 from training.train import Checkpoint
@@ -91,12 +90,10 @@ def _embedding(checkpoint: Checkpoint, segments: np.ndarray) -> np.ndarray:
     return checkpoint.model.audio(x, torch.ones(x.shape[:2], dtype=torch.bool))[0].numpy()
 
 
-def retrieval(bundle: Bundle, clips: Sequence[Clip], phrases: Sequence[str]) -> tuple[Report, float]:
-    """How well this profile finds labelled recordings, through the whole runtime; and from which score a phrase counts
-    as heard."""
-    engine = Engine(bundle, Phrases.of(bundle, phrases), None)
+def retrieval(engine: Engine, clips: Sequence[Clip]) -> tuple[Report, list[np.ndarray]]:
+    """How well this profile finds labelled recordings, through the whole runtime; and the windows (W, E) of each."""
     heard = [engine.embed_audio(clip.path) for clip in clips]
-    return evaluate(clips, heard, bundle.embed_text), heard_threshold(bundle, clips, heard)
+    return evaluate(clips, heard, engine.bundle.embed_text), heard
 
 
 def retrieval_gates(reports: Mapping[str, Report]) -> list[Gate]:

@@ -21,14 +21,13 @@ from edge_runtime.graph import OnnxGraph
 from edge_runtime.mel import log_mel
 from edge_runtime.phrases import Phrases
 from edge_runtime.tokenizer import batch_of
-from training.evaluate import Report, evaluate, same_sound
+from training.evaluate import Report, evaluate
 from training.features import Features, load_samples, windows_of
 from training.mn import MobileNet
-from training.phrasings import tidy_label
 from training.sounds import Clip
 from training.train import Checkpoint
 
-__all__ = ["Fp32", "Gate", "GateError", "Verdict", "cosines", "heard_threshold", "interleaved_ms", "verify"]
+__all__ = ["Fp32", "Gate", "GateError", "Verdict", "cosines", "interleaved_ms", "verify"]
 
 MAX_FP32_ERROR = 1e-4
 MAX_SEGMENT_ERROR = 1e-3
@@ -90,11 +89,14 @@ class Fp32:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates as measured, the reports by the title of their table, and the score from which a phrase is heard."""
+    """All gates as measured, the reports by the title of their table; what was heard of the validation split, for
+    calibration: its clips and their windows (W, E)."""
 
     gates: list[Gate]
     reports: dict[str, Report]
-    heard: float
+    engine: Engine
+    clips: list[Clip]
+    heard: list[np.ndarray]
 
 
 def verify(
@@ -130,7 +132,7 @@ def verify(
         "Test split, as shipped": evaluate(test, [engine.embed_audio(clip.path) for clip in test], shipped.embed_text),
         "Test split, fp32": fp32.report(clips, features, "test"),
     }
-    return Verdict(gates, reports, heard_threshold(shipped, val, heard))
+    return Verdict(gates, reports, engine, val, heard)
 
 
 def _segments(features: Features) -> list[np.ndarray]:
@@ -178,28 +180,6 @@ def _compare_reports(fp32: Report, shipped: Report) -> list[Gate]:
         for name in GATED
         if name in before
     ]
-
-
-def heard_threshold(bundle: Bundle, clips: Sequence[Clip], heard: Sequence[np.ndarray]) -> float:
-    """The score from which a phrase counts as heard: `heard[i] (W, E)` are the embeddings of clip i's windows."""
-    labels = sorted({clip.label for clip in clips})
-    names = bundle.embed_text([tidy_label(label) for label in labels])
-    scores = np.stack([(names @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
-    relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in clips]]
-    return _equal_error(scores, relevant)
-
-
-def _equal_error(scores: np.ndarray, relevant: np.ndarray) -> float:
-    """The cosine at which as many right labels stay below as best wrong ones stay above (equal error).
-
-    scores (L, N): labels against clips; relevant (L, N) bool.
-    """
-    right = np.where(relevant, scores, -1).max(axis=0)
-    wrong = np.where(relevant, -1, scores).max(axis=0)
-    candidates = np.sort(np.concatenate((right, wrong)))
-    missed = np.searchsorted(np.sort(right), candidates) / len(right)
-    false = 1 - np.searchsorted(np.sort(wrong), candidates) / len(wrong)
-    return float(candidates[np.abs(missed - false).argmin()])
 
 
 def interleaved_ms(forms: Sequence[Callable[[], object]], *, repeats: int = 40) -> list[float]:

@@ -186,7 +186,9 @@ def test_an_index_made_by_another_model_is_made_again_with_a_note_and_never_used
     assert ran.code == 0
     (note,) = ran.faults
     assert "made again" in note and "another model" in note
-    assert ran.rows[0]["matches"] == [{"phrase": one.phrase, "score": round(one.score, 4)} for one in expected]
+    assert ran.rows[0]["matches"] == [
+        {"phrase": one.phrase, "score": round(one.score, 4), "heard": one.heard} for one in expected
+    ]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no description", "rubbish description", "another count", "gone"])

@@ -64,7 +64,7 @@ def test_listen_prints_windows_and_last_the_coverage(twelve, earmark):
         assert 0 <= row["start_s"] < row["end_s"] <= 12
         assert len(row["matches"]) == 2
         for match in row["matches"]:
-            assert list(match) == ["phrase", "score"]
+            assert list(match) == ["phrase", "score", "heard"]
             assert -1 <= match["score"] <= 1
         scores = [match["score"] for match in row["matches"]]
         assert scores == sorted(scores, reverse=True)

@@ -13,6 +13,7 @@ from edge_runtime.bundle import DEFAULT_BUNDLE, check_all_files
 from edge_runtime.bundle import Bundle as Model
 from edge_runtime.cli.options import Bundle, Home, Json, Profile, open_engine, print_json
 from edge_runtime.cpu import cpu_model
+from edge_runtime.engine import Engine
 from edge_runtime.errors import AudioError, EarmarkError
 from edge_runtime.home import Home as Store
 from edge_runtime.home import default_home
@@ -52,6 +53,7 @@ def doctor(
     print(
         f"speed       {1000 * took_s:.1f} ms a window, one each {hop_s:.2f} s: {100 * took_s / hop_s:.1f} % of one core"
     )
+    print(f"background  {_false_alerts(open_engine(bundle=bundle, home=home, profile=profile, write=False))}")
     try:
         from edge_runtime.microphone import input_devices
 
@@ -159,6 +161,19 @@ def _tune(folder: Path, home: Path) -> None:
     measured = {each.profile: {"hop_ms": each.hop_ms, "cosine": each.cosine} for each in found if not each.failure}
     keep_choice(home, manifest, best.profile, measured=measured)
     print(f"tuned       {best.profile} is the fastest with a cosine of at least {MIN_COSINE}: kept for this CPU")
+
+
+def _false_alerts(engine: Engine) -> str:
+    """How often this vocabulary would be heard where there is nothing but background."""
+    background = engine.bundle.background
+    if background is None:
+        return "this bundle brings none: phrases count as heard from one score on, the same for all"
+    alerts, windows = background.alerts(engine.phrases.embeddings(), engine.phrases.thresholds())
+    hours = windows * engine.bundle.manifest.window_s / 3600
+    return (
+        f"{len(engine.phrases)} phrases are heard in {alerts} of {windows} windows of noise and ambience ({hours:.1f} "
+        f"hours): at most {alerts / hours:.1f} false alerts an hour expected"
+    )
 
 
 def _speed(model: Model, windows: int = 8) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from edge_runtime.audio_file import AudioFile
 from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, Profile, TopK, clock, open_engine, print_json
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.phrases import Match
 from edge_runtime.sources import FileSource, Source, sources_of
 
 __all__ = ["caption", "demo", "listen"]
@@ -85,8 +86,7 @@ def caption(
             print(f"earmark: {error}", file=sys.stderr)
             continue
         if as_json:
-            rows = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in matches]
-            print_json(file=str(path), seconds=round(seconds, 3), matches=rows)
+            print_json(file=str(path), seconds=round(seconds, 3), matches=[told(match) for match in matches])
         else:
             print(f"{path} ({clock(seconds)})")
             for match in matches:
@@ -205,6 +205,11 @@ class Session:
                 return
 
 
+def told(match: Match) -> dict[str, Any]:
+    """A match as programs read it."""
+    return {"phrase": match.phrase, "score": round(match.score, 4), "heard": match.heard}
+
+
 class JsonReport:
     """JSON lines; `name_files`: say whose lines they are (of a folder's recordings)."""
 
@@ -212,7 +217,7 @@ class JsonReport:
         self._name_files = name_files
 
     def window(self, source: Source, heard: Heard) -> None:
-        matches = [{"phrase": match.phrase, "score": round(match.score, 4)} for match in heard.matches]
+        matches = [told(match) for match in heard.matches]
         name = {"file": source.name} if self._name_files else {}
         print_json(
             type="window",
@@ -236,7 +241,7 @@ class PeopleReport:
 
         self._console = Console(highlight=False, markup=False)
         manifest = engine.bundle.manifest
-        self._timeline = Timeline(self._console, heard=manifest.match.heard, hop_s=manifest.hop_s)
+        self._timeline = Timeline(self._console, hop_s=manifest.hop_s)
         self._name_files = name_files
         self._name = ""
 

@@ -20,11 +20,10 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Timeline:
-    """`heard`: the score from which a phrase counts as heard; below it the line says so. `hop_s`: between windows."""
+    """`hop_s`: between windows."""
 
-    def __init__(self, console: Console, *, heard: float, hop_s: float) -> None:
+    def __init__(self, console: Console, *, hop_s: float) -> None:
         self._console = console
-        self._floor = heard
         self._hop_s = hop_s
         self._stretch: list[Heard] = []
 
@@ -46,7 +45,7 @@ class Timeline:
 
     def _name(self, heard: Heard) -> str:
         top = heard.matches[:1]  # none where every phrase was removed
-        return top[0].phrase if top and top[0].score >= self._floor else ""
+        return top[0].phrase if top and top[0].heard else ""
 
     def _line(self) -> Text:
         name = self._name(self._stretch[0])
