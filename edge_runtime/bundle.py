@@ -9,7 +9,7 @@ Opening checks, in this order: the manifest, the sha256 of every file that is us
 and the self-test: a known signal must give the known answers of `golden.npz` on this very CPU.
 
 With a home, a bundle of several profiles opens with the one that `earmark doctor --tune` found best on this CPU, and
-its fp32 graphs come optimised and mapped from the home's cache.
+its graphs come optimised and mapped from the home's cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ import numpy as np
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
-from edge_runtime.graph_cache import GraphCache
+from edge_runtime.graph_cache import GraphCache, open_graph
 from edge_runtime.manifest import Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
 from edge_runtime.profile_choice import chosen_profile
@@ -79,42 +79,32 @@ class Bundle:
         cache: GraphCache | None = None,
         write: bool = True,
     ) -> None:
-        """`cache` keeps optimised fp32 graphs; with `write=False` it is only read."""
+        """`cache` keeps optimised graphs; with `write=False` it is only read."""
         self.folder = folder
         self.manifest = manifest = Manifest.read(folder)
         parts = manifest.profile(profile)
         self.profile = profile or next(iter(manifest.profiles), None)
         """The name of the profile in use; None in a bundle of one precision."""
-        self._threads = threads
-        encoder, head = (
-            self._optimised(graph, cache, write=write) if manifest.profiles else None
-            for graph in (parts.encoder, parts.head)
-        )
+        used = {graph.file: graph for graph in (parts.encoder, parts.head, manifest.text.graph)}
+        optimised = {file: self._optimised(graph, cache, write=write) for file, graph in used.items()}
         idle = {graph.file for each in manifest.profiles.values() for graph in (each.encoder, each.head)}
-        idle -= {graph.file for graph, path in ((parts.encoder, encoder), (parts.head, head)) if path is None}
+        idle = (idle | used.keys()) - {file for file, path in optimised.items() if path is None}
         _check_files(folder, manifest, unread=idle)
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
         width, joint = manifest.encoder.width, manifest.head.width
         self._states = parts.states
-        self._encoder = OnnxGraph(
-            encoder or folder / parts.encoder.file,
-            **self._encoder_io(),
-            threads=threads,
-            optimised=encoder is not None,
-        )
-        self._head = OnnxGraph(
-            head or folder / parts.head.file,
-            inputs={"segments": (None, width)},
-            outputs={"embedding": (joint,)},
-            threads=threads,
-            optimised=head is not None,
-        )
-        self._text = OnnxGraph(
-            folder / manifest.text.graph.file,
-            inputs={"token_ids": (None, None)},
-            outputs={"embedding": (None, joint)},
-            threads=threads,
+
+        def opened(graph: Graph, **io: Any) -> OnnxGraph:
+            return open_graph(
+                folder / graph.file, optimised[graph.file], precision=graph.precision, threads=threads, **io
+            )
+
+        # the head first: its one heavy weight is there twice while it is packed, and nothing else yet
+        self._head = opened(parts.head, inputs={"segments": (None, width)}, outputs={"embedding": (joint,)})
+        self._encoder = opened(parts.encoder, **self._encoder_io())
+        self._text = opened(
+            manifest.text.graph, inputs={"token_ids": (None, None)}, outputs={"embedding": (None, joint)}
         )
 
     @classmethod
@@ -224,8 +214,8 @@ class Bundle:
         return {"inputs": {"log_mel": (1, bands, None)}, "outputs": {"segments": (None, spec.width)}}
 
     def _optimised(self, graph: Graph, cache: GraphCache | None, *, write: bool) -> Path | None:
-        """This CPU's form of an fp32 graph. None: there is none, or the graph is int8, which is packed at loading."""
-        if cache is None or graph.precision != "fp32":
+        """This CPU's form of a graph; None where there is none. A bundle of one precision is small and has none."""
+        if cache is None or not self.manifest.profiles:
             return None
         sha256 = self.manifest.files[graph.file]
         found = cache.find(sha256)

@@ -33,9 +33,12 @@ class OnnxGraph:
         dtypes: Mapping[str, str] | None = None,
         threads: int = 1,
         optimised: bool = False,
+        packed: bool = True,
     ) -> None:
         """`dtypes` of inputs and outputs by name ("uint8"); those not named are not checked. `optimised`: the file
-        is a graph that onnxruntime has optimised for this CPU (graph_cache.py), to be mapped and run as it is."""
+        is a graph that onnxruntime has optimised for this CPU (graph_cache.py), to be run as it is. `packed=False`:
+        its weights stay where they are mapped, for fp32 graphs, which have theirs in the kernels' layout; int8 runs
+        several times slower so."""
         onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -43,9 +46,11 @@ class OnnxGraph:
         options.log_severity_level = 3
         # idle threads of a listener that works 1 % of the time must not spin
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # nor must what the longest call took stay taken; the C library's own allocator is as fast
+        options.enable_cpu_mem_arena = False
         if optimised:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            # packing would copy the mapped weights into memory; these graphs have theirs in the kernels' layout
+        if not packed:
             options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
