@@ -13,7 +13,8 @@ import numpy as np
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OnnxGraph
-from edge_runtime.graph_cache import GraphCache, open_graph
+from edge_runtime.graph_cache import GraphCache
+from edge_runtime.graph_engine import open_graph
 from edge_runtime.manifest import Graph, Manifest, Profile
 from edge_runtime.mel import LogMel, MelTables, log_mel
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.cpu import cpu_key
-from edge_runtime.graph import OnnxGraph, load_onnxruntime
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.manifest import sha256_of
 from edge_runtime.node_order import heaviest_first
 
-__all__ = ["GraphCache", "open_graph"]
+__all__ = ["GraphCache"]
 
 GRAPH, WEIGHTS, ABOUT = "graph.onnx", "graph.weights", "about.json"
 INLINE_BYTES = 1024
@@ -85,13 +85,6 @@ class GraphCache:
 
     def _entry(self, sha256: str) -> Path:
         return self.folder / f"{sha256[:16]}-{cpu_key()}"
-
-
-def open_graph(source: Path, optimised: Path | None, *, precision: str, threads: int, **io: Any) -> OnnxGraph:
-    """A graph in its optimised form, if there is one. fp32 weights stay where they are mapped; others are packed."""
-    if optimised is None:
-        return OnnxGraph(source, threads=threads, **io)
-    return OnnxGraph(optimised, threads=threads, optimised=True, packed=precision != "fp32", **io)
 
 
 def optimise(source: Path, target: Path) -> None:
