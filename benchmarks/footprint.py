@@ -3,7 +3,8 @@
 Every measurement is a process of its own (benchmarks/resident.py) that loads one encoder and its head and hears half a
 minute: from the graphs as a device keeps them (`cached`), and from the bundle's own files, which serve a start without
 a home. Resident memory is anonymous (the process's own) or mapped (pages of files, which the system may drop and read
-again); the peak counts both.
+again); the peak counts both. No form can take less than the process with its imports and the weights, once: that sum
+stands beside the peak.
 """
 
 import json
@@ -55,7 +56,8 @@ def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
         (name, row["load_s"], f"{row['load_s_q1']:.2f} to {row['load_s_q3']:.2f}", *_sizes(row), GOALS_MIB.get(name))
         for name, row in rows.items()
     ]
-    columns = ("profile", "load s", "quartiles", "imports MiB", "steady", "anonymous", "mapped", "peak", "disk MB")
+    sizes = ("imports MiB", "steady", "anonymous", "mapped", "peak", "imports + disk", "disk MB")
+    columns = ("profile", "load s", "quartiles", *sizes)
     return Report(
         "footprint",
         {"footprint": rows, "goals_peak_mib": GOALS_MIB},
@@ -93,7 +95,8 @@ def _row(model: Model, name: str, found: Sequence[dict[str, Any]], graphs: Path)
     row["imported_mib"] = float(np.median([each["imported"]["resident"] for each in found]))
     for field in ("resident", "anonymous", "mapped", "peak"):
         row[f"{field}_mib"] = float(np.median([each["steady"][field] for each in found]))
-    row["disk_mb"] = _disk_bytes(model, name, graphs) / 1e6
+    disk_bytes = _disk_bytes(model, name, graphs)
+    row["disk_mb"], row["least_mib"] = disk_bytes / 1e6, row["imported_mib"] + disk_bytes / 2**20
     return row
 
 
@@ -112,7 +115,7 @@ def _disk_bytes(model: Model, name: str, graphs: Path) -> int:
 
 
 def _sizes(row: dict[str, float]) -> list[float]:
-    shown = ("imported_mib", "resident_mib", "anonymous_mib", "mapped_mib", "peak_mib", "disk_mb")
+    shown = ("imported_mib", "resident_mib", "anonymous_mib", "mapped_mib", "peak_mib", "least_mib", "disk_mb")
     return [row[name] for name in shown]
 
 

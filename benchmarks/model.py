@@ -12,9 +12,9 @@ import numpy as np
 
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
 from edge_runtime.graph_cache import GraphCache
-from edge_runtime.graph_engine import open_graph
+from edge_runtime.graph_engine import DEFAULT_ENGINE, open_graph
 from edge_runtime.manifest import Graph, Manifest, Profile
 from edge_runtime.mel import LogMel, MelTables, log_mel
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
@@ -47,7 +47,9 @@ class Model:
         """The first profile whose encoder has this precision."""
         return next((name for name, each in self.profiles.items() if each.encoder.precision == precision), None)
 
-    def encoder_graph(self, profile: str, *, threads: int = 1, cached: GraphCache | None = None) -> OnnxGraph:
+    def encoder_graph(
+        self, profile: str, *, threads: int = 1, cached: GraphCache | None = None, engine: str = DEFAULT_ENGINE
+    ) -> OpenGraph:
         """`cached`: open the form that onnxruntime optimised for this CPU, as a device does. It is made if need be."""
         spec, parts = self.manifest.encoder, self.profiles[profile]
         if spec.stream is None:
@@ -55,9 +57,9 @@ class Model:
             shapes["outputs"] = {"segments": (None, spec.width)}
         else:
             shapes = streaming_graph_io(spec, parts.states, bands=self.manifest.mel.bands)
-        return self._open(parts.encoder, shapes, threads, cached)
+        return self._open(parts.encoder, shapes, threads, cached, engine)
 
-    def head_graph(self, profile: str, *, threads: int = 1, cached: GraphCache | None = None) -> OnnxGraph:
+    def head_graph(self, profile: str, *, threads: int = 1, cached: GraphCache | None = None) -> OpenGraph:
         shapes = {"inputs": {"segments": (None, self.manifest.encoder.width)}}
         shapes["outputs"] = {"embedding": (self.manifest.head.width,)}
         return self._open(self.profiles[profile].head, shapes, threads, cached)
@@ -69,7 +71,7 @@ class Model:
         """A whole clip (n,) -> frames (T, M)."""
         return log_mel(self.manifest.mel, self.tables, samples)
 
-    def stream(self, graph: OnnxGraph, profile: str, *, hop: int = 1) -> StreamingEncoder | WindowedEncoder:
+    def stream(self, graph: OpenGraph, profile: str, *, hop: int = 1) -> StreamingEncoder | WindowedEncoder:
         """A new encoder state; a windowed encoder has no hop of its own."""
         spec, silence = self.manifest.encoder, self.tables.silence(self.manifest.mel)
         keep = self.manifest.window.segments
@@ -78,13 +80,15 @@ class Model:
         states = self.profiles[profile].states
         return StreamingEncoder(graph, spec, states, silence=silence, keep_segments=keep, hop=hop)
 
-    def offline(self, graph: OnnxGraph, profile: str, frames: np.ndarray) -> np.ndarray:
+    def offline(self, graph: OpenGraph, profile: str, frames: np.ndarray) -> np.ndarray:
         """A whole clip of frames (T, M) in one call -> segments (S, D)."""
         if self.streams:
             return whole_clip(graph, self.manifest.encoder, self.profiles[profile].states, frames)
         return graph(log_mel=np.ascontiguousarray(frames.T)[None])
 
-    def _open(self, graph: Graph, shapes: dict, threads: int, cached: GraphCache | None) -> OnnxGraph:
+    def _open(
+        self, graph: Graph, shapes: dict, threads: int, cached: GraphCache | None, engine: str = DEFAULT_ENGINE
+    ) -> OpenGraph:
         path, found = self.folder / graph.file, None
         if cached is not None:
             sha256 = self.manifest.files[graph.file]
@@ -93,4 +97,4 @@ class Model:
                 raise BundleError(
                     f"{path.name} could not be optimised into {cached.folder}: free some disk, or see the log"
                 )
-        return open_graph(path, found, precision=graph.precision, threads=threads, **shapes)
+        return open_graph(path, found, precision=graph.precision, engine=engine, threads=threads, **shapes)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.model import WINDOW_S, Model
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.graph_cache import GraphCache
 
 __all__ = ["memory_mib"]
@@ -67,6 +68,8 @@ def hear_eager(folder: Path) -> dict[str, object]:
 
 def main(arguments: list[str]) -> None:
     folder, profile, *rest = arguments
+    if profile != "eager":
+        load_onnxruntime()
     imported = memory_mib()
     cached = GraphCache(Path(rest[rest.index("--cached") + 1])) if "--cached" in rest else None
     if profile == "eager":

@@ -15,13 +15,14 @@ import pytest
 from benchmarks.__main__ import app
 from benchmarks.captions import made_up_captions
 from benchmarks.index import exact_top, recall
-from benchmarks.latency import RATIOS, ratios
+from benchmarks.latency import OPENVINO_RATIOS, RATIOS, ratios
 from benchmarks.machine import machine_card, throttling
 from benchmarks.peaks import Peaks
 from benchmarks.resident import memory_mib
 from benchmarks.roofline import least_ms
 from benchmarks.timing import Contender, Timing, interleaved, ratio
 from benchmarks.work import Work, encoder_work
+from edge_runtime.graph_engine import installed_engines
 from edge_runtime.manifest import StateSpec, StreamSpec
 
 ROOT = Path(__file__).parents[1]
@@ -255,6 +256,10 @@ def test_latency_prints_tables_then_one_json_line_with_the_promised_ratios(tiny:
     assert found["benchmark"] == "latency"
     assert set(found["ratios"]) == set(RATIOS)
     assert all(value > 0 for value in found["ratios"].values())
+    assert set(found["ratios_openvino"]) == set(OPENVINO_RATIOS)
+    with_openvino = "openvino" in installed_engines()
+    assert all((value or 0) > 0 if with_openvino else value is None for value in found["ratios_openvino"].values())
+    assert with_openvino or any("OpenVINO left out" in note for note in found["notes"])
     modes = {(each["contender"], each["mode"]) for each in found["timings"]}
     for profile in ("exact", "small"):
         assert {(profile, mode) for mode in ("window", "hop1", "hop2", "hop4", "prime", "flush")} <= modes
@@ -284,6 +289,7 @@ def test_footprint_measures_each_profile_in_a_process_of_its_own(tiny: Path, tmp
     for row in rows.values():
         assert row["peak_mib"] >= row["resident_mib"] > row["imported_mib"] > 10
         assert row["load_s"] > 0 and row["disk_mb"] > 0
+        assert row["peak_mib"] > row["least_mib"]
     assert rows["eager"]["peak_mib"] > rows["small"]["peak_mib"]
 
 
