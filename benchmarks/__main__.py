@@ -8,13 +8,15 @@
     python -m benchmarks peers              # the same window in PyTorch, onnxruntime and OpenVINO
 
 Each prints tables, writes plots to --out, and prints one JSON line last (alone with --json). Without --bundle they
-measure a CNN14 with random weights, which is exported once into --cache and costs what the published one costs. On a
-board without PyTorch copy that folder there (or take any bundle) and give it with --bundle.
+measure a CNN14 with random weights, which is exported once into --cache and costs what the published one costs
+(--joint-width 512 makes its head a quarter as wide). On a board without PyTorch copy that folder there (or take any
+bundle) and give it with --bundle.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +40,7 @@ app = typer.Typer(
 
 Bundle = Annotated[Path | None, typer.Option(help="Measure this bundle, not the stand-in CNN14.")]
 Width = Annotated[float, typer.Option(min=0.01, help="The stand-in's channels, as a share of CNN14's.")]
+JointWidth = Annotated[int | None, typer.Option(min=1, help="The stand-in's joint space (default: as the paper's).")]
 Cache = Annotated[Path, typer.Option(help="Where the stand-in and other caches are kept.")]
 Out = Annotated[Path, typer.Option(help="Where the plots go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")]
@@ -54,28 +57,49 @@ def benchmarks() -> None:
     """Measure Earmark on the machine at hand: tables, plots, and one JSON line last."""
 
 
-@app.command()
-def latency(
-    bundle: Bundle = None,
-    width: Width = 1.0,
-    threads: Threads = [1, 2],  # noqa: B006 - typer copies it
-    rounds: Rounds = 12,
-    cache: Cache = CACHE,
-    out: Out = OUT,
-    as_json: Json = False,
-) -> None:
-    """Time per hop and per 10 s: every profile and mode, against the windowed ways, and the ratios."""
-    from benchmarks.latency import latency as measure
+def _timed(name: str, told: str, *, rounds: int, keeps: bool = False) -> None:
+    """Add a command that times contenders on a minute of sound: `name` in the module of that name, which is given the
+    cache as well if it `keeps` something there."""
+    usual = rounds
 
-    model = _model(bundle, width, cache)
-    sound = scene(model.rate_hz, SCENE_S)
-    _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
+    def command(
+        bundle: Bundle = None,
+        width: Width = 1.0,
+        joint_width: JointWidth = None,
+        threads: Threads = [1, 2],  # noqa: B006 - typer copies it
+        rounds: Rounds = usual,
+        cache: Cache = CACHE,
+        out: Out = OUT,
+        as_json: Json = False,
+    ) -> None:
+        measure = getattr(import_module(f"benchmarks.{name}"), name)
+        model = _model(bundle, width, joint_width, cache)
+        sound = scene(model.rate_hz, SCENE_S)
+        kept = {"cache": cache} if keeps else {}
+        _run(lambda: measure(model, sound, threads=threads, rounds=rounds, **kept), model, out, as_json)
+
+    app.command(name, help=told)(command)
+
+
+_timed(
+    "latency",
+    "Time per hop and per 10 s: every profile and mode, against the windowed ways, and the ratios.",
+    rounds=12,
+)
+_timed(
+    "roofline",
+    "Multiply-adds and bytes of a hop and a window against this machine's measured peaks.",
+    rounds=8,
+    keeps=True,
+)
+_timed("peers", "Ten seconds in PyTorch, onnxruntime and OpenVINO, beside a streamed hop.", rounds=12)
 
 
 @app.command()
 def footprint(
     bundle: Bundle = None,
     width: Width = 1.0,
+    joint_width: JointWidth = None,
     rounds: Rounds = 3,
     cache: Cache = CACHE,
     out: Out = OUT,
@@ -84,18 +108,23 @@ def footprint(
     """Load time, steady and peak resident memory, bytes on disk: each profile in a fresh process."""
     from benchmarks.footprint import footprint as measure
 
-    model = _model(bundle, width, cache)
+    model = _model(bundle, width, joint_width, cache)
     _run(lambda: measure(model, cache=cache, repeats=rounds), model, out, as_json)
 
 
 @app.command()
 def parity(
-    bundle: Bundle = None, width: Width = 1.0, cache: Cache = CACHE, out: Out = OUT, as_json: Json = False
+    bundle: Bundle = None,
+    width: Width = 1.0,
+    joint_width: JointWidth = None,
+    cache: Cache = CACHE,
+    out: Out = OUT,
+    as_json: Json = False,
 ) -> None:
     """Stream against whole clip, int8 against fp32, and fp32 against PyTorch eager."""
     from benchmarks.parity import parity as measure
 
-    model = _model(bundle, width, cache)
+    model = _model(bundle, width, joint_width, cache)
     sound = scene(model.rate_hz, SCENE_S)
     _run(lambda: measure(model, sound), model, out, as_json)
 
@@ -126,44 +155,8 @@ def index(
     )
 
 
-@app.command()
-def roofline(
-    bundle: Bundle = None,
-    width: Width = 1.0,
-    threads: Threads = [1, 2],  # noqa: B006
-    rounds: Rounds = 8,
-    cache: Cache = CACHE,
-    out: Out = OUT,
-    as_json: Json = False,
-) -> None:
-    """Multiply-adds and bytes of a hop and a window against this machine's measured peaks."""
-    from benchmarks.roofline import roofline as measure
-
-    model = _model(bundle, width, cache)
-    sound = scene(model.rate_hz, SCENE_S)
-    _run(lambda: measure(model, sound, cache=cache, threads=threads, rounds=rounds), model, out, as_json)
-
-
-@app.command()
-def peers(
-    bundle: Bundle = None,
-    width: Width = 1.0,
-    threads: Threads = [1, 2],  # noqa: B006
-    rounds: Rounds = 12,
-    cache: Cache = CACHE,
-    out: Out = OUT,
-    as_json: Json = False,
-) -> None:
-    """Ten seconds in PyTorch, onnxruntime and OpenVINO, beside a streamed hop."""
-    from benchmarks.peers import peers as measure
-
-    model = _model(bundle, width, cache)
-    sound = scene(model.rate_hz, SCENE_S)
-    _run(lambda: measure(model, sound, threads=threads, rounds=rounds), model, out, as_json)
-
-
-def _model(bundle: Path | None, width: float, cache: Path) -> Model:
-    return Model(bundle if bundle is not None else stand_in(cache, width=width))
+def _model(bundle: Path | None, width: float, joint_width: int | None, cache: Path) -> Model:
+    return Model(bundle if bundle is not None else stand_in(cache, width=width, joint_width=joint_width))
 
 
 def _run(measure: Callable[[], Report], model: Model | None, out: Path, as_json: bool) -> None:

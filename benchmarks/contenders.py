@@ -4,7 +4,8 @@
     field.hop("small", hop=1)       # Contender: front end and encoder for one 0.32 s hop of a running stream
     field.window("small")           # front end and the same graph over the last 10 s, all of it again
 
-A front end is part of every contender. Heads stand apart: they cost the same whatever feeds them.
+A front end is part of every contender. Heads stand apart: they cost the same whatever feeds them. `engine` runs the
+encoder (edge_runtime/graph_engine.py); one that is not onnxruntime stands in the contender's name.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import numpy as np
 from benchmarks.eager import open_eager
 from benchmarks.model import WINDOW_S, Model
 from benchmarks.timing import Contender
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
+from edge_runtime.graph_engine import DEFAULT_ENGINE
 from edge_runtime.mel import BLOCK_FRAMES
 from edge_runtime.streaming import StreamingEncoder
 
@@ -34,7 +36,7 @@ class Field:
         self.model = model
         self.threads = threads
         self._sound = sound
-        self._graphs: dict[str, OnnxGraph] = {}
+        self._graphs: dict[str, OpenGraph] = {}
         self._window = sound[: round(WINDOW_S * model.rate_hz)]
 
     @property
@@ -48,20 +50,21 @@ class Field:
         files = {each.head.file: name for name, each in reversed(self.model.profiles.items())}
         return [name for name, each in self.model.profiles.items() if files[each.head.file] == name]
 
-    def graph(self, profile: str) -> OnnxGraph:
-        if profile not in self._graphs:
-            self._graphs[profile] = self.model.encoder_graph(profile, threads=self.threads)
-        return self._graphs[profile]
+    def graph(self, profile: str, engine: str = DEFAULT_ENGINE) -> OpenGraph:
+        name = _name(profile, engine)
+        if name not in self._graphs:
+            self._graphs[name] = self.model.encoder_graph(profile, threads=self.threads, engine=engine)
+        return self._graphs[name]
 
-    def hop(self, profile: str, *, hop: int) -> Contender:
+    def hop(self, profile: str, *, hop: int, engine: str = DEFAULT_ENGINE) -> Contender:
         """A hop of `hop` segments in a stream that has long been running."""
-        mel, encoder = self.model.front_end(), self._stream(profile, hop)
+        mel, encoder = self.model.front_end(), self._stream(profile, hop, engine)
         samples = hop * self.model.manifest.encoder.segment_frames * self.model.manifest.mel.hop_samples
         blocks = cycle(np.split(self._sound[: len(self._sound) // samples * samples], len(self._sound) // samples))
         while encoder.available < self.model.manifest.window.segments:
             encoder.push(mel.push(next(blocks)))
         return Contender(
-            f"{profile}/hop{hop}",
+            f"{_name(profile, engine)}/hop{hop}",
             lambda: encoder.push(mel.push(next(blocks))),
             samples / self.model.rate_hz,
             calls=max(1, HOP_CALLS // hop),
@@ -93,14 +96,14 @@ class Field:
             f"{profile}/flush", encoder.provisional, count * self.model.manifest.segment_s, calls=SHORT_CALLS
         )
 
-    def window(self, profile: str) -> Contender:
+    def window(self, profile: str, *, engine: str = DEFAULT_ENGINE) -> Contender:
         """Ten seconds at once, as a recorder without streaming runs them at every hop, and as a file is read."""
-        graph = self.graph(profile)
+        graph = self.graph(profile, engine)
 
         def call() -> None:
             self.model.offline(graph, profile, self.model.frames(self._window))
 
-        return Contender(f"{profile}/window", call, WINDOW_S)
+        return Contender(f"{_name(profile, engine)}/window", call, WINDOW_S)
 
     def front_end(self) -> Contender:
         """Log-mel alone, over ten seconds."""
@@ -123,5 +126,9 @@ class Field:
         window: Callable[[np.ndarray], object] = found.window
         return Contender(EAGER, lambda: window(self._window), WINDOW_S), note
 
-    def _stream(self, profile: str, hop: int):
-        return self.model.stream(self.graph(profile), profile, hop=hop)
+    def _stream(self, profile: str, hop: int, engine: str = DEFAULT_ENGINE):
+        return self.model.stream(self.graph(profile, engine), profile, hop=hop)
+
+
+def _name(profile: str, engine: str) -> str:
+    return profile if engine == DEFAULT_ENGINE else f"{profile} in {engine}"

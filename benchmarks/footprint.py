@@ -1,8 +1,10 @@
 """`python -m benchmarks footprint`: what a listener takes of a small device: load time, memory, disk.
 
 Every measurement is a process of its own (benchmarks/resident.py) that loads one encoder and its head and hears half a
-minute. Resident memory is anonymous (the process's own) or mapped (pages of files, which the system may drop and
-read again); the peak counts both.
+minute: from the graphs as a device keeps them (`cached`), and from the bundle's own files, which serve a start without
+a home. Resident memory is anonymous (the process's own) or mapped (pages of files, which the system may drop and read
+again); the peak counts both. No form can take less than the process with its imports and the weights, once: that sum
+stands beside the peak.
 """
 
 import json
@@ -26,21 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["footprint"]
 
-GOALS_MIB = {"small": 170.0, "exact, mapped": 360.0}
+GOALS_MIB = {"small, cached": 170.0, "exact, cached": 360.0}
 """Peaks that the design promises for CNN14 encoder and head."""
 EAGER = "eager"
-MAPPED, HEADLESS = ", mapped", ", encoder alone"
+CACHED, HEADLESS = ", cached", ", encoder alone"
+"""`CACHED`: in the optimised form that a device keeps in its home, where it has one."""
 
 
 def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
     graphs = cache.absolute() / "graphs"
     wanted: dict[str, list[str]] = {}
     for name, profile in model.profiles.items():
-        forms = {"": []}
-        if profile.encoder.precision == "fp32":
-            forms[MAPPED] = ["--mapped", str(graphs)]
-            _optimise(model, name, GraphCache(graphs))
-        for form, options in forms.items():
+        _optimise(model, name, GraphCache(graphs))
+        for form, options in {CACHED: ["--cached", str(graphs)], "": []}.items():
             wanted[f"{name}{form}"] = [name, *options]
             if profile is _first_of(model, profile):
                 wanted[f"{name}{form}{HEADLESS}"] = [name, *options, "--headless"]
@@ -56,7 +56,8 @@ def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
         (name, row["load_s"], f"{row['load_s_q1']:.2f} to {row['load_s_q3']:.2f}", *_sizes(row), GOALS_MIB.get(name))
         for name, row in rows.items()
     ]
-    columns = ("profile", "load s", "quartiles", "imports MiB", "steady", "anonymous", "mapped", "peak", "disk MB")
+    sizes = ("imports MiB", "steady", "anonymous", "mapped", "peak", "imports + disk", "disk MB")
+    columns = ("profile", "load s", "quartiles", *sizes)
     return Report(
         "footprint",
         {"footprint": rows, "goals_peak_mib": GOALS_MIB},
@@ -73,8 +74,8 @@ def _first_of(model: Model, profile: Profile) -> Profile:
 
 def _optimise(model: Model, profile: str, cache: GraphCache) -> None:
     """As `earmark` does at its first start: not part of what a start costs."""
-    model.encoder_graph(profile, mapped=cache)
-    model.head_graph(profile, mapped=cache)
+    model.encoder_graph(profile, cached=cache)
+    model.head_graph(profile, cached=cache)
 
 
 def _fresh(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +95,8 @@ def _row(model: Model, name: str, found: Sequence[dict[str, Any]], graphs: Path)
     row["imported_mib"] = float(np.median([each["imported"]["resident"] for each in found]))
     for field in ("resident", "anonymous", "mapped", "peak"):
         row[f"{field}_mib"] = float(np.median([each["steady"][field] for each in found]))
-    row["disk_mb"] = _disk_bytes(model, name, graphs) / 1e6
+    disk_bytes = _disk_bytes(model, name, graphs)
+    row["disk_mb"], row["least_mib"] = disk_bytes / 1e6, row["imported_mib"] + disk_bytes / 2**20
     return row
 
 
@@ -106,14 +108,14 @@ def _disk_bytes(model: Model, name: str, graphs: Path) -> int:
         return (model.folder / WEIGHTS).stat().st_size
     profile = model.profiles[name.split(",", maxsplit=1)[0]]
     files = {profile.encoder.file} if name.endswith(HEADLESS) else {profile.encoder.file, profile.head.file}
-    if MAPPED not in name:
+    if CACHED not in name:
         return sum((model.folder / file).stat().st_size for file in files)
     entries = [GraphCache(graphs).find(model.manifest.files[file]) for file in files]
     return sum(path.stat().st_size for entry in entries if entry for path in entry.parent.iterdir())
 
 
 def _sizes(row: dict[str, float]) -> list[float]:
-    shown = ("imported_mib", "resident_mib", "anonymous_mib", "mapped_mib", "peak_mib", "disk_mb")
+    shown = ("imported_mib", "resident_mib", "anonymous_mib", "mapped_mib", "peak_mib", "least_mib", "disk_mb")
     return [row[name] for name in shown]
 
 

@@ -16,7 +16,7 @@ from benchmarks.model import Model
 from benchmarks.plots import COLOURS, logarithmic
 from benchmarks.report import Report, Table, say
 from edge_runtime.errors import BundleError
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def parity(model: Model, sound: np.ndarray, *, seed: int = 0) -> Report:
 
 
 def streamed(
-    model: Model, graph: OnnxGraph, profile: str, clip: np.ndarray, rng: np.random.Generator | None
+    model: Model, graph: OpenGraph, profile: str, clip: np.ndarray, rng: np.random.Generator | None
 ) -> np.ndarray:
     """All segments (S, D) of samples (n,), pushed in blocks of random sizes, or at once without `rng`."""
     mel, encoder = model.front_end(), model.stream(graph, profile)
@@ -119,7 +119,7 @@ def _encoders(model: Model) -> list[str]:
     return list({each.encoder.file: name for name, each in reversed(model.profiles.items())}.values())
 
 
-def _after_another(model: Model, graph: OnnxGraph, profile: str, clips: Sequence[np.ndarray]) -> np.ndarray:
+def _after_another(model: Model, graph: OpenGraph, profile: str, clips: Sequence[np.ndarray]) -> np.ndarray:
     """The last clip through an encoder that has heard another one and was reset."""
     encoder = model.stream(graph, profile)
     encoder.push(model.frames(clips[0]))

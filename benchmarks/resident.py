@@ -1,7 +1,7 @@
 """One process whose memory is measured: load an encoder and its head, hear half a minute, say what it took.
 
     python -m benchmarks.resident runs/bench/cnn14-1 small              # one JSON line
-    python -m benchmarks.resident runs/bench/cnn14-1 exact --mapped runs/bench/graphs
+    python -m benchmarks.resident runs/bench/cnn14-1 small --cached runs/bench/graphs
     python -m benchmarks.resident runs/bench/cnn14-1 small --headless
     python -m benchmarks.resident runs/bench/cnn14-1 eager              # PyTorch, over 10 s windows
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.model import WINDOW_S, Model
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.graph_cache import GraphCache
 
 __all__ = ["memory_mib"]
@@ -30,12 +31,12 @@ def memory_mib(status: Path = Path("/proc/self/status")) -> dict[str, float]:
     return {name: int(lines[field].split()[0]) / 1024 for field, name in FIELDS.items() if field in lines}
 
 
-def hear(folder: Path, profile: str, mapped: GraphCache | None, *, headless: bool) -> dict[str, object]:
+def hear(folder: Path, profile: str, cached: GraphCache | None, *, headless: bool) -> dict[str, object]:
     """Stream noise through one profile; the head, if there is to be one, answers at each hop."""
     model = Model(folder)
     started = time.perf_counter()
-    encoder_graph = model.encoder_graph(profile, mapped=mapped)
-    head = None if headless else model.head_graph(profile, mapped=mapped)
+    head = None if headless else model.head_graph(profile, cached=cached)  # in the runtime's order
+    encoder_graph = model.encoder_graph(profile, cached=cached)
     load_s = time.perf_counter() - started
     loaded = memory_mib()
     mel, encoder = model.front_end(), model.stream(encoder_graph, profile)
@@ -67,12 +68,14 @@ def hear_eager(folder: Path) -> dict[str, object]:
 
 def main(arguments: list[str]) -> None:
     folder, profile, *rest = arguments
+    if profile != "eager":
+        load_onnxruntime()
     imported = memory_mib()
-    mapped = GraphCache(Path(rest[rest.index("--mapped") + 1])) if "--mapped" in rest else None
+    cached = GraphCache(Path(rest[rest.index("--cached") + 1])) if "--cached" in rest else None
     if profile == "eager":
         found = hear_eager(Path(folder))
     else:
-        found = hear(Path(folder), profile, mapped, headless="--headless" in rest)
+        found = hear(Path(folder), profile, cached, headless="--headless" in rest)
     print(json.dumps({"imported": imported, **found}))
 
 

@@ -37,7 +37,7 @@ PHRASES = ("a dog barks", "rain", "a loud engine")
 WORDS = ["a", "dog", "barks", "in", "the", "rain", "water", "loud", "engine"]
 WORD_WIDTH = 300
 JOINT_WIDTH = 2048
-"""Of the paper's CNN14; slimmer networks get a joint space as much narrower, down to `MIN_JOINT_WIDTH`."""
+"""Of the paper's CNN14; slimmer networks get a joint space as much narrower, down to `MIN_JOINT_WIDTH`, unless told."""
 MIN_JOINT_WIDTH = 64
 FITTING_CLIPS, SOUNDS, SOUND_S = 6, 8, 4.0
 MADE_BY = (
@@ -61,10 +61,13 @@ def scene(rate_hz: int, seconds: float, *, seed: int = SEED) -> np.ndarray:
     return sound[: round(seconds * rate_hz)]
 
 
-def stand_in(cache: Path, *, width: float) -> Path:
-    """The bundle's folder, exported where it is not there or was made by other code. `width` 1 is CNN14 itself."""
-    folder = cache / f"cnn14-{width:g}"
-    recipe = {"width": width, "seed": SEED, "made_by": _digest()}
+def stand_in(cache: Path, *, width: float, joint_width: int | None = None) -> Path:
+    """The bundle's folder, exported where it is not there or was made by other code. `width` 1 is CNN14 itself;
+    `joint_width` other than its own makes a larger or smaller head."""
+    name = f"cnn14-{width:g}" + (f"-e{joint_width}" if joint_width else "")
+    folder = cache / name
+    joint_width = joint_width or max(MIN_JOINT_WIDTH, round(JOINT_WIDTH * width))
+    recipe = {"width": width, "joint_width": joint_width, "seed": SEED, "made_by": _digest()}
     try:
         if json.loads((folder / RECIPE).read_text(encoding="utf-8")) == recipe:
             return folder
@@ -74,8 +77,8 @@ def stand_in(cache: Path, *, width: float) -> Path:
     for old in (part, folder):
         shutil.rmtree(old, ignore_errors=True)
     part.mkdir(parents=True)
-    say(f"exporting the stand-in CNN14 (width {width:g}) into {folder} …")
-    _export(part, width)
+    say(f"exporting the stand-in CNN14 (width {width:g}, joint space {joint_width}) into {folder} …")
+    _export(part, f"stand-in-{name}", width, joint_width)
     (part / RECIPE).write_text(json.dumps(recipe) + "\n", encoding="utf-8")
     part.rename(folder)
     return folder
@@ -87,7 +90,7 @@ def _digest() -> str:
     return hashlib.sha256("".join(sha256_of(root / name) for name in MADE_BY).encode()).hexdigest()[:16]
 
 
-def _export(folder: Path, width: float) -> None:
+def _export(folder: Path, name: str, width: float, joint_width: int) -> None:
     try:
         import torch
 
@@ -102,7 +105,6 @@ def _export(folder: Path, width: float) -> None:
         ) from error
     net = _fitted(CNN14 if width == 1 else slim_cnn14(width))
     torch.manual_seed(SEED)
-    joint_width = max(MIN_JOINT_WIDTH, round(JOINT_WIDTH * width))
     config = RetrievalConfig(net.config.segment_dim, word_width=WORD_WIDTH, joint_width=joint_width)
     model = DualEncoder(config, torch.randn(len(WORDS) + 1, WORD_WIDTH)).eval()
     rate_hz = 32_000
@@ -110,7 +112,7 @@ def _export(folder: Path, width: float) -> None:
     parts = StreamingParts(
         net,
         Checkpoint(model, WORDS, "random", {}, {}),
-        name=f"stand-in-cnn14-{width:g}",
+        name=name,
         version="0",
         licence="none: random weights, for measuring only",
         notices=[],

@@ -8,8 +8,8 @@
 Opening checks, in this order: the manifest, the sha256 of every file that is used, each graph's inputs and outputs,
 and the self-test: a known signal must give the known answers of `golden.npz` on this very CPU.
 
-With a home, a bundle of several profiles opens with the one that `earmark doctor --tune` found best on this CPU, and
-its fp32 graphs come optimised and mapped from the home's cache.
+With a home, a bundle opens with the profile and in the engine that `earmark doctor --tune` found best on this CPU, and
+the graphs of one that has profiles come optimised and mapped from the home's cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,12 @@ from edge_runtime.background import FILE as BACKGROUND
 from edge_runtime.background import Background
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
 from edge_runtime.graph_cache import GraphCache
+from edge_runtime.graph_engine import DEFAULT_ENGINE, open_graph
 from edge_runtime.manifest import Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
-from edge_runtime.profile_choice import chosen_profile
+from edge_runtime.profile_choice import settle
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
@@ -77,23 +78,25 @@ class Bundle:
         folder: Path,
         *,
         profile: str | None = None,
+        engine: str = DEFAULT_ENGINE,
         threads: int = 1,
         cache: GraphCache | None = None,
         write: bool = True,
     ) -> None:
-        """`cache` keeps optimised fp32 graphs; with `write=False` it is only read."""
+        """`engine` runs encoder and head. `cache` keeps onnxruntime's optimised graphs; with `write=False` it is only
+        read."""
         self.folder = folder
         self.manifest = manifest = Manifest.read(folder)
         parts = manifest.profile(profile)
         self.profile = profile or next(iter(manifest.profiles), None)
         """The name of the profile in use; None in a bundle of one precision."""
-        self._threads = threads
-        encoder, head = (
-            self._optimised(graph, cache, write=write) if manifest.profiles else None
-            for graph in (parts.encoder, parts.head)
-        )
+        self.engine = engine
+        audio, text = (parts.encoder, parts.head), manifest.text.graph
+        cached = (text,) if engine != DEFAULT_ENGINE else (*audio, text)
+        optimised = {graph.file: self._optimised(graph, cache, write=write) for graph in cached}
         idle = {graph.file for each in manifest.profiles.values() for graph in (each.encoder, each.head)}
-        idle -= {graph.file for graph, path in ((parts.encoder, encoder), (parts.head, head)) if path is None}
+        idle -= {graph.file for graph in audio}
+        idle |= {file for file, path in optimised.items() if path is not None}
         _check_files(folder, manifest, unread=idle)
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
@@ -101,25 +104,16 @@ class Bundle:
         has_background = BACKGROUND in manifest.files
         self.background = Background.load(folder / BACKGROUND, width=joint) if has_background else None
         self._states = parts.states
-        self._encoder = OnnxGraph(
-            encoder or folder / parts.encoder.file,
-            **self._encoder_io(),
-            threads=threads,
-            optimised=encoder is not None,
-        )
-        self._head = OnnxGraph(
-            head or folder / parts.head.file,
-            inputs={"segments": (None, width)},
-            outputs={"embedding": (joint,)},
-            threads=threads,
-            optimised=head is not None,
-        )
-        self._text = OnnxGraph(
-            folder / manifest.text.graph.file,
-            inputs={"token_ids": (None, None)},
-            outputs={"embedding": (None, joint)},
-            threads=threads,
-        )
+
+        def opened(graph: Graph, engine: str, **io: Any) -> OpenGraph:
+            source, form = folder / graph.file, optimised.get(graph.file)
+            return open_graph(source, form, precision=graph.precision, engine=engine, threads=threads, **io)
+
+        # the head first: its one heavy weight is there twice while it is packed, and nothing else yet
+        self._head = opened(parts.head, engine, inputs={"segments": (None, width)}, outputs={"embedding": (joint,)})
+        self._encoder = opened(parts.encoder, engine, **self._encoder_io())
+        io = {"inputs": {"token_ids": (None, None)}, "outputs": {"embedding": (None, joint)}}
+        self._text = opened(text, DEFAULT_ENGINE, **io)
 
     @classmethod
     def open(
@@ -127,6 +121,7 @@ class Bundle:
         folder: str | Path | None = None,
         *,
         profile: str | None = None,
+        engine: str | None = None,
         home: str | Path | None = None,
         threads: int = 1,
         write: bool = True,
@@ -134,16 +129,17 @@ class Bundle:
         """Load and verify the bundle in `folder` (default: the one inside the package).
 
         `profile`: which of its precisions (default: the one that was chosen for this CPU and is told in `home`, else
-        the bundle's first). `home` also keeps optimised graphs; with `write=False` it is only read.
+        the bundle's first). `engine`: "onnxruntime" or "openvino" (default: the one that was chosen with the profile,
+        else onnxruntime). `home` also keeps optimised graphs; with `write=False` it is only read.
 
-        Raises BundleError, which says what was found, what was expected and what to do.
+        Raises BundleError, which says what was found, what was expected and what to do; EarmarkError where the engine
+        is not installed.
         """
         folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
         home = Path(home).expanduser() if home is not None else None
-        if profile is None and home is not None:
-            profile = chosen_profile(home, Manifest.read(folder))
+        choice = settle(home, Manifest.read(folder), profile=profile, engine=engine)
         cache = GraphCache(home / "graphs") if home is not None else None
-        bundle = cls(folder, profile=profile, threads=threads, cache=cache, write=write)
+        bundle = cls(folder, profile=choice.profile, engine=choice.engine, threads=threads, cache=cache, write=write)
         for name in ("golden.npz", "phrases.jsonl"):
             if name not in bundle.manifest.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
@@ -222,8 +218,9 @@ class Bundle:
         good &= figures["audio_cosine"] >= MIN_COSINE and figures["text_cosine"] >= MIN_COSINE
         if not good:
             raise BundleError(
-                f"self-test of {self.folder} failed on this CPU: {figures}, expected cosines of at least {MIN_COSINE} "
-                f"and a log-mel error of at most {MAX_MEL_ERROR}: export the bundle again, or report this CPU"
+                f"self-test of {self.folder} failed on this CPU in {self.engine}: {figures}, expected cosines of at "
+                f"least {MIN_COSINE} and a log-mel error of at most {MAX_MEL_ERROR}: export the bundle again, or "
+                "report this CPU"
                 + (f"; another profile may serve ({', '.join(self.manifest.profiles)})" if self.profile else "")
             )
         return figures
@@ -235,8 +232,8 @@ class Bundle:
         return {"inputs": {"log_mel": (1, bands, None)}, "outputs": {"segments": (None, spec.width)}}
 
     def _optimised(self, graph: Graph, cache: GraphCache | None, *, write: bool) -> Path | None:
-        """This CPU's form of an fp32 graph. None: there is none, or the graph is int8, which is packed at loading."""
-        if cache is None or graph.precision != "fp32":
+        """This CPU's form of a graph; None where there is none. A bundle of one precision is small and has none."""
+        if cache is None or not self.manifest.profiles:
             return None
         sha256 = self.manifest.files[graph.file]
         found = cache.find(sha256)

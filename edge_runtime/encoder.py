@@ -6,7 +6,7 @@ listener needs of any encoder: push, flush, `available`, and `segments(first, la
 
 import numpy as np
 
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
 from edge_runtime.manifest import EncoderSpec
 
 __all__ = ["WindowedEncoder"]
@@ -15,7 +15,7 @@ __all__ = ["WindowedEncoder"]
 class WindowedEncoder:
     """State: the frames from the oldest segment that may still be asked for, and how many were ever pushed."""
 
-    def __init__(self, graph: OnnxGraph, spec: EncoderSpec, *, silence: np.ndarray, keep_segments: int) -> None:
+    def __init__(self, graph: OpenGraph, spec: EncoderSpec, *, silence: np.ndarray, keep_segments: int) -> None:
         """`silence (M,)`: the frame of digital silence, which pads a clip shorter than the spec's `min_frames`."""
         self._graph = graph
         self._spec = spec

@@ -60,15 +60,16 @@ class Engine:
         home: str | Path | None = None,
         phrases: Iterable[str] | None = None,
         profile: str | None = None,
+        engine: str | None = None,
         write: bool = True,
         threads: int = 1,
     ) -> "Engine":
         """Open a bundle (default: the one in the package), a home (default: none) and a vocabulary.
 
         `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the
-        home is only read, and may be absent. `profile`: see Bundle.open.
+        home is only read, and may be absent. `profile`, `engine`: see Bundle.open.
         """
-        model = Bundle.open(bundle, profile=profile, home=home, threads=threads, write=write)
+        model = Bundle.open(bundle, profile=profile, engine=engine, home=home, threads=threads, write=write)
         kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
         if phrases is not None:
             return cls(model, Phrases.of(model, list(phrases)), kept)

@@ -1,13 +1,17 @@
-"""fp32 graphs as onnxruntime has optimised them for this CPU, their weights mapped from disk.
+"""Graphs as onnxruntime has optimised them for this CPU, their weights mapped from disk.
 
     cache = GraphCache(home / "graphs")
     path = cache.find(source, sha256)       # None where there is none that fits
     path = cache.build(source, sha256)      # in another process: optimising takes three times the weights' memory
 
-A graph so opened loads in milliseconds, and its weights are pages of a file that the system may drop and read again,
-where the original takes a second and holds them two or three times over. It fits one CPU, one onnxruntime and one
-source; it is known by a key over these, told again in `about.json`, and its files by their sha256. It is a cache:
-whatever does not fit is built again, and where it cannot be built the original serves.
+An fp32 graph so opened loads in milliseconds, and its weights are pages of a file that the system may drop and read
+again, where the original takes a second and holds them two or three times over. int8 weights are packed when they are
+loaded, one after another and the heaviest first (node_order.py), each from the pages of the file: what is loaded at
+most is what stays, where the original is there twice while its last and heaviest weight is packed.
+
+A graph fits one CPU, one onnxruntime and one source; it is known by a key over these, told again in `about.json`, and
+its files by their sha256. It is a cache: whatever does not fit is built again, and where it cannot be built the
+original serves.
 """
 
 import json
@@ -22,6 +26,7 @@ from typing import Any
 from edge_runtime.cpu import cpu_key
 from edge_runtime.graph import load_onnxruntime
 from edge_runtime.manifest import sha256_of
+from edge_runtime.node_order import heaviest_first
 
 __all__ = ["GraphCache"]
 
@@ -96,6 +101,21 @@ def optimise(source: Path, target: Path) -> None:
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     if not (target / WEIGHTS).exists():  # every constant is small
         (target / WEIGHTS).touch()
+    _sort_nodes(target / GRAPH)
+
+
+def _sort_nodes(graph: Path) -> None:
+    """The heaviest weights first, if this onnxruntime opens a file of that order; it stays as it is otherwise."""
+    written = graph.read_bytes()
+    onnxruntime = load_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        graph.write_bytes(heaviest_first(written))
+        onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception:  # onnxruntime raises a family of its own without a public base
+        graph.write_bytes(written)
 
 
 def _description(path: Path) -> dict[str, Any]:

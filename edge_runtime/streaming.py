@@ -16,7 +16,7 @@ offline bit for bit. A segment is complete when the frames up to 1.26 s past its
 import numpy as np
 
 from edge_runtime.errors import BundleError
-from edge_runtime.graph import OnnxGraph
+from edge_runtime.graph import OpenGraph
 from edge_runtime.manifest import EncoderSpec, StateSpec, StreamSpec
 
 __all__ = ["StreamingEncoder", "streaming_graph_io", "whole_clip"]
@@ -29,7 +29,7 @@ class StreamingEncoder:
 
     def __init__(
         self,
-        graph: OnnxGraph,
+        graph: OpenGraph,
         spec: EncoderSpec,
         states: list[StateSpec],
         *,
@@ -127,7 +127,7 @@ class StreamingEncoder:
         return rows, dict(zip(states, after, strict=True))
 
 
-def whole_clip(graph: OnnxGraph, spec: EncoderSpec, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
+def whole_clip(graph: OpenGraph, spec: EncoderSpec, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
     """The same graph offline: a whole clip (T, M), T of one segment or more -> (S, D). What a stream must equal."""
     pad = spec.stream.pad if spec.stream else 0
     log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
@@ -141,7 +141,7 @@ def _beginning(states: list[StateSpec], pad: int) -> States:
 
 
 def streaming_graph_io(spec: EncoderSpec, states: list[StateSpec], *, bands: int) -> dict[str, dict]:
-    """What the graph of these states must take and give: `inputs`, `outputs` and `dtypes` for `OnnxGraph`."""
+    """What the graph of these states must take and give: `inputs`, `outputs` and `dtypes` for `open_graph`."""
     pad = spec.stream.pad if spec.stream else 0
     inputs: dict[str, tuple] = {"log_mel": (1, bands, None), "right": (1, 1, 1, None)}
     outputs: dict[str, tuple] = {"segments": (None, spec.width)}

@@ -5,6 +5,7 @@ states = encoder.write(RECIPES["small"], calibrating, path)
 exact = encoder.segments(clip)                  # PyTorch eager, (1, M, T) -> (S, D)
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +35,8 @@ class StreamEncoder(Protocol):
     pad: int
 
     def segments(self, clip: np.ndarray) -> np.ndarray:
-        """A whole clip (1, M, T) -> (S, D), by PyTorch."""
+        """A whole clip (1, M, T) -> (S, D), by PyTorch in float64: what fp32 is held against. On CPUs without AVX-512
+        its own fast fp32 convolutions are further from the sums than onnxruntime's."""
         ...
 
     def write(self, recipe: Recipe, clips: Sequence[np.ndarray], path: Path) -> list[StateSpec]:
@@ -52,7 +54,7 @@ class PannsEncoder:
     """CNN14 and kin, in fp32, int8 or both."""
 
     def __init__(self, net: Panns) -> None:
-        self._net = net
+        self._net = copy.deepcopy(net).double()
         self._layers = layers_of(net)
         self.spec, tables = panns_mel()
         self.tables = net.fold_input_norm(tables)
@@ -61,7 +63,8 @@ class PannsEncoder:
     @torch.no_grad()
     def segments(self, clip: np.ndarray) -> np.ndarray:
         net = self._net
-        return net.encode(torch.from_numpy(clip), net.start_state(), net.right_edge())[0][0].numpy()
+        x = torch.from_numpy(clip).double()
+        return net.encode(x, net.start_state(), net.right_edge())[0][0].float().numpy()
 
     def write(self, recipe: Recipe, clips: Sequence[np.ndarray], path: Path) -> list[StateSpec]:
         return encoder_profile(recipe, self._layers, clips, path)
@@ -79,13 +82,13 @@ class MobileEncoder:
     """mn04: fp32 alone. Its static int8 was worse and slower (export/precision.py measures it for the windowed one)."""
 
     def __init__(self, net: StreamingMobileNet) -> None:
-        self._net = net
+        self._net, self._exact = net, copy.deepcopy(net).double()
         self.spec, self.tables = efficientat_mel()
         self.pad = RIGHT_COLUMNS
 
     @torch.no_grad()
     def segments(self, clip: np.ndarray) -> np.ndarray:
-        return self._net.segments(torch.from_numpy(clip))[0].numpy()
+        return self._exact.segments(torch.from_numpy(clip).double())[0].float().numpy()
 
     def write(self, recipe: Recipe, clips: Sequence[np.ndarray], path: Path) -> list[StateSpec]:
         if recipe.int8_share:

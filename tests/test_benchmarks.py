@@ -15,13 +15,14 @@ import pytest
 from benchmarks.__main__ import app
 from benchmarks.captions import made_up_captions
 from benchmarks.index import exact_top, recall
-from benchmarks.latency import RATIOS, ratios
+from benchmarks.latency import OPENVINO_RATIOS, RATIOS, ratios
 from benchmarks.machine import machine_card, throttling
 from benchmarks.peaks import Peaks
 from benchmarks.resident import memory_mib
 from benchmarks.roofline import least_ms
 from benchmarks.timing import Contender, Timing, interleaved, ratio
 from benchmarks.work import Work, encoder_work
+from edge_runtime.graph_engine import installed_engines
 from edge_runtime.manifest import StateSpec, StreamSpec
 
 ROOT = Path(__file__).parents[1]
@@ -235,12 +236,30 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tup
     return command
 
 
+def test_the_stand_in_has_the_joint_width_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the one of the usual width, and made anew where a folder of that name is another one."""
+    from benchmarks import stand_in
+
+    made = []
+    monkeypatch.setattr(stand_in, "_export", lambda folder, *wanted: made.append(wanted))
+    for joint_width in (None, 512, 512, None):
+        stand_in.stand_in(tmp_path, width=0.5, joint_width=joint_width)
+    assert made == [("stand-in-cnn14-0.5", 0.5, 1024), ("stand-in-cnn14-0.5-e512", 0.5, 512)]
+    (tmp_path / "cnn14-0.5").rename(tmp_path / "cnn14-0.5-e64")
+    stand_in.stand_in(tmp_path, width=0.5, joint_width=64)
+    assert made[-1] == ("stand-in-cnn14-0.5-e64", 0.5, 64)
+
+
 def test_latency_prints_tables_then_one_json_line_with_the_promised_ratios(tiny: Path, run: Run) -> None:
     lines, found = run("latency", "--bundle", tiny, "--threads", "1", "--rounds", "2")
     assert len(lines) > 10
     assert found["benchmark"] == "latency"
     assert set(found["ratios"]) == set(RATIOS)
     assert all(value > 0 for value in found["ratios"].values())
+    assert set(found["ratios_openvino"]) == set(OPENVINO_RATIOS)
+    with_openvino = "openvino" in installed_engines()
+    assert all((value or 0) > 0 if with_openvino else value is None for value in found["ratios_openvino"].values())
+    assert with_openvino or any("OpenVINO left out" in note for note in found["notes"])
     modes = {(each["contender"], each["mode"]) for each in found["timings"]}
     for profile in ("exact", "small"):
         assert {(profile, mode) for mode in ("window", "hop1", "hop2", "hop4", "prime", "flush")} <= modes
@@ -264,11 +283,13 @@ def test_parity_of_the_stand_in_is_exact_and_near_pytorch(tiny: Path, run: Run) 
 def test_footprint_measures_each_profile_in_a_process_of_its_own(tiny: Path, tmp_path: Path, run: Run) -> None:
     _, found = run("footprint", "--bundle", tiny, "--rounds", "1", "--cache", tmp_path, "--json")
     rows = found["footprint"]
-    alone = {"exact, encoder alone", "exact, mapped, encoder alone", "small, encoder alone"}
-    assert set(rows) == {"exact", "exact, mapped", "small", "eager"} | alone
+    forms = {f"{profile}{form}" for profile in ("exact", "small") for form in ("", ", cached")}
+    assert set(rows) == {"eager"} | forms | {f"{form}, encoder alone" for form in forms}
+    assert set(found["goals_peak_mib"]) < set(rows)
     for row in rows.values():
         assert row["peak_mib"] >= row["resident_mib"] > row["imported_mib"] > 10
         assert row["load_s"] > 0 and row["disk_mb"] > 0
+        assert row["peak_mib"] > row["least_mib"]
     assert rows["eager"]["peak_mib"] > rows["small"]["peak_mib"]
 
 

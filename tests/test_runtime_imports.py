@@ -30,7 +30,7 @@ def loaded_by(code, earmark):
 
 def test_importing_the_runtime_loads_nothing_heavy_and_no_portaudio(earmark):
     found = loaded_by("import edge_runtime", earmark)
-    assert not found & (HEAVY | {"sounddevice", "typer", "rich"})
+    assert not found & (HEAVY | {"sounddevice", "typer", "rich", "openvino"})
     assert "numpy" in found
 
 
@@ -43,7 +43,7 @@ def test_importing_the_runtime_starts_no_engine_and_touches_no_disk(earmark):
 def test_a_whole_caption_loads_nothing_heavy_and_reports_to_nobody(earmark, recordings):
     """onnxruntime from 1.29 on keeps a device number and a queue of reports in the user's cache, unless told not to."""
     code = f"from edge_runtime import Engine; assert Engine.open().caption({str(recordings / 'five.wav')!r})"
-    assert not loaded_by(code, earmark) & (HEAVY | {"sounddevice", "typer", "rich"})
+    assert not loaded_by(code, earmark) & (HEAVY | {"sounddevice", "typer", "rich", "openvino"})
     assert not earmark.home.parent.joinpath("nobody").exists()
 
 
@@ -55,7 +55,7 @@ from edge_runtime.cli import main
 with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
     main()
 assert "listen" in out.getvalue()"""
-    assert not loaded_by(code, earmark) & (HEAVY | {"sounddevice", "onnxruntime"})
+    assert not loaded_by(code, earmark) & (HEAVY | {"sounddevice", "onnxruntime", "openvino"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES])

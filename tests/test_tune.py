@@ -15,14 +15,23 @@ from streaming_case import narrow_bundle
 
 from edge_runtime import cpu, graph_cache, profile_choice, tune
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
+from edge_runtime.cli import device
 from edge_runtime.engine import Engine
-from edge_runtime.errors import BundleError, HomeError
+from edge_runtime.errors import BundleError, EarmarkError, HomeError
 from edge_runtime.graph_cache import GraphCache
 from edge_runtime.manifest import Manifest
-from edge_runtime.profile_choice import chosen_profile, keep_choice
+from edge_runtime.profile_choice import Choice, chosen, keep_choice
 from edge_runtime.tune import Measured, fastest, measure_profiles
 
 EXACT = "audio_encoder.exact.onnx"
+PROFILES = ("small", "balanced", "exact", "tiny")
+
+
+@pytest.fixture(autouse=True)
+def one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device without OpenVINO; tests/test_openvino.py has both."""
+    for module in (tune, profile_choice, device):
+        monkeypatch.setattr(module, "installed_engines", lambda: ["onnxruntime"])
 
 
 @pytest.fixture
@@ -45,11 +54,24 @@ def sha256() -> str:
 # the cache
 
 
-def test_the_optimised_graph_answers_like_the_original(cached):
+@pytest.mark.parametrize("profile", PROFILES)
+def test_optimised_graphs_answer_like_the_originals(profile, place):
+    """Bit for bit, but for the fp32 head: its mapped matrix is multiplied unpacked, and summed in another order."""
     frames = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
-    plain, mapped = (Bundle.open(narrow_bundle(), profile="exact", home=home) for home in (None, cached))
-    assert np.array_equal(plain.whole_clip(frames), mapped.whole_clip(frames))
-    assert len(list((cached / "graphs").glob("*/graph.onnx"))) == 2  # encoder and head
+    plain, mapped = (Bundle.open(narrow_bundle(), profile=profile, home=home) for home in (None, place))
+    segments = plain.whole_clip(frames)
+    assert np.array_equal(segments, mapped.whole_clip(frames))
+    assert np.array_equal(plain.embed_text(["a dog barks"]), mapped.embed_text(["a dog barks"]))
+    apart = np.abs(plain.embed_segments(segments) - mapped.embed_segments(segments)).max()
+    assert apart <= (1e-6 if profile == "exact" else 0)
+
+
+def test_each_graph_is_cached_once(cached, place):
+    """Encoders of three precisions, heads of three, one text encoder: `small` and `tiny` share theirs."""
+    shutil.copytree(cached, place)
+    for profile in Manifest.read(narrow_bundle()).profiles:
+        Bundle.open(narrow_bundle(), profile=profile, home=place)
+    assert len(list((place / "graphs").glob("*/graph.onnx"))) == 7
 
 
 def test_the_optimised_stream_equals_the_optimised_whole(cached):
@@ -66,8 +88,8 @@ def test_it_is_built_once(cached, monkeypatch):
     Bundle.open(narrow_bundle(), profile="exact", home=cached)
 
 
-def test_int8_is_not_cached(place):
-    Bundle.open(narrow_bundle(), profile="small", home=place)
+def test_a_bundle_of_one_precision_is_not_cached(place):
+    Bundle.open(DEFAULT_BUNDLE, home=place)
     assert not (place / "graphs").exists()
 
 
@@ -148,31 +170,35 @@ def test_a_damaged_original_is_not_optimised(place, tmp_path):
 
 def test_every_profile_is_measured(place):
     found = measure_profiles(narrow_bundle(), home=place, rounds=3)
-    assert [each.profile for each in found] == ["small", "balanced", "exact", "tiny"]
+    assert [str(each.choice) for each in found] == [f"{name} in onnxruntime" for name in PROFILES]
     assert all(each.hop_ms > 0 and not each.failure for each in found)
     figures = {name: each.figures["embedding_cosine"] for name, each in Manifest.read(narrow_bundle()).profiles.items()}
-    assert all(each.cosine == pytest.approx(figures[each.profile], abs=1e-3) for each in found)
+    assert all(each.cosine == pytest.approx(figures[each.choice.profile], abs=1e-3) for each in found)
 
 
 def test_what_int8_costs_and_what_this_cpu_adds_are_added_as_angles(place, monkeypatch):
     monkeypatch.setattr(Bundle, "self_test", lambda _: {"audio_cosine": float(np.cos(0.3))})
     for each in measure_profiles(narrow_bundle(), rounds=1):
-        cosine = Manifest.read(narrow_bundle()).profiles[each.profile].figures["embedding_cosine"]
+        cosine = Manifest.read(narrow_bundle()).profiles[each.choice.profile].figures["embedding_cosine"]
         assert np.arccos(each.cosine) == pytest.approx(0.3 + np.arccos(cosine), abs=1e-4)
 
 
 def test_the_fastest_within_the_bound_is_kept():
-    found = [Measured("small", 1, 0.97), Measured("balanced", 2, 0.99), Measured("exact", 3, 1.0)]
-    assert fastest(found).profile == "balanced"
-    assert fastest(found, min_cosine=0.995).profile == "exact"
-    assert fastest(found, min_cosine=0.9).profile == "small"
-    slow_int8 = [Measured("small", 9, 0.99), Measured("exact", 3, 1.0)]
-    assert fastest(slow_int8).profile == "exact"
+    found = [
+        Measured(Choice("small"), 1, 0.97),
+        Measured(Choice("balanced"), 2, 0.99),
+        Measured(Choice("exact"), 3, 1.0),
+    ]
+    assert fastest(found).choice.profile == "balanced"
+    assert fastest(found, min_cosine=0.995).choice.profile == "exact"
+    assert fastest(found, min_cosine=0.9).choice.profile == "small"
+    slow_int8 = [Measured(Choice("small"), 9, 0.99), Measured(Choice("exact"), 3, 1.0)]
+    assert fastest(slow_int8).choice.profile == "exact"
 
 
 def test_a_cosine_that_is_no_number_never_fits():
     with pytest.raises(BundleError, match="no profile reaches"):
-        fastest([Measured("small", 1, float("nan"))])
+        fastest([Measured(Choice("small"), 1, float("nan"))])
 
 
 def test_a_profile_that_fails_its_self_test_is_reported_and_not_kept(place, monkeypatch):
@@ -184,18 +210,20 @@ def test_a_profile_that_fails_its_self_test_is_reported_and_not_kept(place, monk
     monkeypatch.setattr(Bundle, "self_test", fail)
     found = measure_profiles(narrow_bundle(), home=place, rounds=2)
     assert found[0].failure == "this CPU saturates"
-    assert fastest(found).profile != "small"
+    assert fastest(found).choice.profile != "small"
 
 
-def test_a_bundle_of_one_precision_has_nothing_to_choose():
-    with pytest.raises(BundleError, match="one precision"):
+def test_a_bundle_of_one_precision_in_one_engine_has_nothing_to_choose():
+    with pytest.raises(
+        BundleError, match=r"one precision and onnxruntime is the only engine here.*earmark\[openvino\]"
+    ):
         measure_profiles(DEFAULT_BUNDLE)
 
 
 def test_the_kept_choice_opens_and_an_explicit_one_wins(place):
     manifest = Manifest.read(narrow_bundle())
-    assert chosen_profile(place, manifest) is None
-    keep_choice(place, manifest, "balanced", measured={})
+    assert chosen(place, manifest) is None
+    keep_choice(place, manifest, Choice("balanced"), measured={})
     assert Bundle.open(narrow_bundle(), home=place).profile == "balanced"
     assert Bundle.open(narrow_bundle(), home=place, profile="exact").profile == "exact"
     assert Bundle.open(narrow_bundle()).profile == "small"
@@ -205,13 +233,13 @@ def test_the_kept_choice_opens_and_an_explicit_one_wins(place):
 
 def test_the_choice_is_of_one_cpu_and_one_bundle(place, monkeypatch):
     manifest = Manifest.read(narrow_bundle())
-    keep_choice(place, manifest, "balanced", measured={})
-    assert chosen_profile(place, Manifest.read(DEFAULT_BUNDLE)) is None
+    keep_choice(place, manifest, Choice("balanced"), measured={})
+    assert chosen(place, Manifest.read(DEFAULT_BUNDLE)) is None
     monkeypatch.setattr(profile_choice, "cpu_key", lambda: "another")
-    assert chosen_profile(place, manifest) is None
-    keep_choice(place, manifest, "exact", measured={})
+    assert chosen(place, manifest) is None
+    keep_choice(place, manifest, Choice("exact"), measured={})
     monkeypatch.undo()
-    assert chosen_profile(place, manifest) == "balanced"
+    assert chosen(place, manifest) == Choice("balanced")
 
 
 def test_another_onnxruntime_is_another_key(monkeypatch):
@@ -222,17 +250,39 @@ def test_another_onnxruntime_is_another_key(monkeypatch):
 
 def test_a_kept_choice_that_means_nothing_is_ignored(place):
     manifest = Manifest.read(narrow_bundle())
-    keep_choice(place, manifest, "gone", measured={})
+    keep_choice(place, manifest, Choice("gone"), measured={})
     assert Bundle.open(narrow_bundle(), home=place).profile == "small"
     for text in ("not json", "[1]", '{"x": 3}', json.dumps({f"{cpu.cpu_key()}-{manifest.fingerprint}": "exact"})):
         (place / "profiles.json").write_text(text)
         assert Bundle.open(narrow_bundle(), home=place).profile == "small"
 
 
+def test_a_choice_of_before_there_were_engines_still_reads(place):
+    manifest = Manifest.read(narrow_bundle())
+    keep_choice(place, manifest, Choice("balanced"), measured={})
+    kept = json.loads((place / "profiles.json").read_text())
+    del kept[f"{cpu.cpu_key()}-{manifest.fingerprint}"]["engine"]
+    (place / "profiles.json").write_text(json.dumps(kept))
+    assert chosen(place, manifest) == Choice("balanced", "onnxruntime")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "no such engine", None, 3])
+def test_a_chosen_engine_that_is_not_installed_gives_way_with_a_log_line(place, caplog, engine):
+    keep_choice(place, Manifest.read(narrow_bundle()), Choice("balanced", engine), measured={})
+    bundle = Bundle.open(narrow_bundle(), home=place)
+    assert (bundle.profile, bundle.engine) == ("balanced", "onnxruntime")
+    assert f"the engine {engine}, chosen for random, is not installed: onnxruntime runs it" in caplog.text
+
+
+def test_an_engine_that_nobody_knows_is_refused():
+    with pytest.raises(EarmarkError, match="no engine 'abacus': this runtime knows onnxruntime and openvino"):
+        Bundle.open(engine="abacus")
+
+
 def test_a_home_that_cannot_be_written_is_told(place):
     place.write_text("a file")
     with pytest.raises(HomeError, match="--home"):
-        keep_choice(place, Manifest.read(narrow_bundle()), "exact", measured={})
+        keep_choice(place, Manifest.read(narrow_bundle()), Choice("exact"), measured={})
 
 
 @pytest.mark.parametrize(
@@ -265,9 +315,9 @@ def test_doctor_tunes_and_later_commands_follow(place, capsys, monkeypatch):
     assert "profile     small of small, balanced, exact, tiny" in doctor()
     assert not place.exists()
     told = doctor("--tune")
-    best = chosen_profile(place, Manifest.read(narrow_bundle()))
-    assert f"tuned       {best} is the fastest" in told
-    assert f"profile     {best} of" in doctor()
+    best = chosen(place, Manifest.read(narrow_bundle()))
+    assert f"tuned       {best.profile} in onnxruntime is the fastest" in told
+    assert f"profile     {best.profile} of" in doctor()
     assert "profile     exact of" in doctor("--profile", "exact")
     with pytest.raises(BundleError, match="no profile 'huge'"):
         app(["doctor", "--bundle", str(narrow_bundle()), "--profile", "huge"])

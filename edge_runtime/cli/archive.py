@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_runtime.audio_file import AudioFile, recordings_in
-from edge_runtime.cli.options import Bundle, Home, Json, Profile, TopK, clock, open_engine, print_json
+from edge_runtime.cli.options import Bundle, GraphEngine, Home, Json, Profile, TopK, clock, open_engine, print_json
 from edge_runtime.errors import AudioError, EarmarkError
 
 __all__ = ["index", "search"]
@@ -22,9 +22,10 @@ def index(
     home: Home = None,
     bundle: Bundle = None,
     profile: Profile = None,
+    graph_engine: GraphEngine = None,
 ) -> None:
     """Embed recordings into the archive. Run it again to go on: what is there already is passed over."""
-    engine = open_engine(bundle=bundle, home=home, profile=profile, write=True)
+    engine = open_engine(bundle=bundle, home=home, profile=profile, engine=graph_engine, write=True)
     assert engine.archive is not None
     files, failed = [], 0
     lengths: dict[Path, float] = {}

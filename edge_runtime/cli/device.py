@@ -11,10 +11,11 @@ import typer
 
 from edge_runtime.bundle import DEFAULT_BUNDLE, check_all_files
 from edge_runtime.bundle import Bundle as Model
-from edge_runtime.cli.options import Bundle, Home, Json, Profile, open_engine, print_json
+from edge_runtime.cli.options import Bundle, GraphEngine, Home, Json, Profile, open_engine, print_json
 from edge_runtime.cpu import cpu_model
 from edge_runtime.engine import Engine
 from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.graph_engine import DEFAULT_ENGINE, installed_engines
 from edge_runtime.home import Home as Store
 from edge_runtime.home import default_home
 from edge_runtime.listener import Listener
@@ -34,7 +35,8 @@ def doctor(
     home: Home = None,
     bundle: Bundle = None,
     profile: Profile = None,
-    tune: Annotated[bool, typer.Option("--tune", help="Time the bundle's profiles here and keep the fastest.")] = False,
+    graph_engine: GraphEngine = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Time profiles and engines here and keep the fastest.")] = False,
 ) -> None:
     """Check this device: libraries, bundle, speed, microphone, home. Exit code 2 if something essential fails."""
     print(f"earmark on Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
@@ -43,9 +45,10 @@ def doctor(
     check_all_files(folder)
     if tune:
         _tune(folder, home or default_home())
-    model = Model.open(bundle, profile=profile, home=home or default_home(), write=tune)
+    model = Model.open(bundle, profile=profile, engine=graph_engine, home=home or default_home(), write=tune)
     if model.profile:
         print(f"profile     {model.profile} of {', '.join(model.manifest.profiles)}")
+    print(f"engine      {model.engine} of {', '.join(installed_engines())}")
     figures = ", ".join(f"{name} {value:.6f}" for name, value in model.self_test().items())
     print(f"bundle      {model.manifest.name} {model.manifest.version}, {model.fingerprint}")
     print(f"self-test   passed: {figures}")
@@ -126,9 +129,12 @@ def embed_audio(
     home: Home = None,
     bundle: Bundle = None,
     profile: Profile = None,
+    graph_engine: GraphEngine = None,
 ) -> None:
     """Write the embeddings of a recording's windows, (W, E) float32."""
-    _write(out, open_engine(bundle=bundle, home=home, profile=profile, write=False).embed_audio(file))
+    _write(
+        out, open_engine(bundle=bundle, home=home, profile=profile, engine=graph_engine, write=False).embed_audio(file)
+    )
 
 
 @embed_app.command("text")
@@ -150,17 +156,17 @@ def _write(out: Path, embedding: np.ndarray) -> None:
 
 def _tune(folder: Path, home: Path) -> None:
     manifest = Manifest.read(folder)
-    if not manifest.profiles:
-        print("tuned       nothing to choose: this bundle has one precision")
+    if not manifest.profiles and installed_engines() == [DEFAULT_ENGINE]:
+        print(f"tuned       nothing to choose: one precision, and {DEFAULT_ENGINE} is the only engine here")
         return
     found = measure_profiles(folder, home=home)
     for each in found:
         told = each.failure or f"{each.hop_ms:8.2f} ms a hop, cosine {each.cosine:.5f} with fp32"
-        print(f"  {each.profile:10}{told}")
+        print(f"  {each.choice!s:24}{told}")
     best = fastest(found)
-    measured = {each.profile: {"hop_ms": each.hop_ms, "cosine": each.cosine} for each in found if not each.failure}
-    keep_choice(home, manifest, best.profile, measured=measured)
-    print(f"tuned       {best.profile} is the fastest with a cosine of at least {MIN_COSINE}: kept for this CPU")
+    measured = {str(each.choice): {"hop_ms": each.hop_ms, "cosine": each.cosine} for each in found if not each.failure}
+    keep_choice(home, manifest, best.choice, measured=measured)
+    print(f"tuned       {best.choice} is the fastest with a cosine of at least {MIN_COSINE}: kept for this CPU")
 
 
 def _false_alerts(engine: Engine) -> str:

@@ -13,7 +13,18 @@ import typer
 
 from edge_runtime.archive import RecordingWriter
 from edge_runtime.audio_file import AudioFile
-from edge_runtime.cli.options import Bundle, Home, Json, PhraseFile, Profile, TopK, clock, open_engine, print_json
+from edge_runtime.cli.options import (
+    Bundle,
+    GraphEngine,
+    Home,
+    Json,
+    PhraseFile,
+    Profile,
+    TopK,
+    clock,
+    open_engine,
+    print_json,
+)
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
 from edge_runtime.phrases import Match
@@ -35,9 +46,12 @@ def listen(
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Keep nothing.")] = False,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
     profile: Profile = None,
+    graph_engine: GraphEngine = None,
 ) -> None:
     """Say what is heard, as it is heard. Ctrl-C stops."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=not no_archive)
+    engine = open_engine(
+        bundle=bundle, home=home, phrases=phrases, profile=profile, engine=graph_engine, write=not no_archive
+    )
     report = JsonReport(name_files=Path(source).is_dir()) if as_json else PeopleReport(engine)
     refused: list[AudioError] = []
     heard_s = lost_s = 0.0
@@ -72,9 +86,10 @@ def caption(
     home: Home = None,
     as_json: Json = False,
     profile: Profile = None,
+    graph_engine: GraphEngine = None,
 ) -> None:
     """The best captions of each recording."""
-    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, write=False)
+    engine = open_engine(bundle=bundle, home=home, phrases=phrases, profile=profile, engine=graph_engine, write=False)
     failed = 0
     for path in files:
         try:

@@ -11,7 +11,18 @@ from edge_runtime.engine import Engine
 from edge_runtime.home import default_home
 from edge_runtime.phrases import read_phrase_file
 
-__all__ = ["Bundle", "Home", "Json", "PhraseFile", "Profile", "TopK", "clock", "open_engine", "print_json"]
+__all__ = [
+    "Bundle",
+    "GraphEngine",
+    "Home",
+    "Json",
+    "PhraseFile",
+    "Profile",
+    "TopK",
+    "clock",
+    "open_engine",
+    "print_json",
+]
 
 TopK = Annotated[int, typer.Option("--top", min=1, help="How many to show.")]
 PhraseFile = Annotated[Path | None, typer.Option("--phrases", help="Use these phrases, one a line, for this call.")]
@@ -24,15 +35,25 @@ Profile = Annotated[
     str | None,
     typer.Option("--profile", help="A precision that the bundle has (default: what `doctor --tune` chose)."),
 ]
+GraphEngine = Annotated[
+    str | None,
+    typer.Option("--engine", help="onnxruntime or openvino (default: what `doctor --tune` chose)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, for programs.")]
 
 
 def open_engine(
-    *, bundle: Path | None, home: Path | None, phrases: Path | None = None, profile: str | None = None, write: bool
+    *,
+    bundle: Path | None,
+    home: Path | None,
+    phrases: Path | None = None,
+    profile: str | None = None,
+    engine: str | None = None,
+    write: bool,
 ) -> Engine:
     """The engine of one command; with `write=False` nothing is created on disk."""
     texts = read_phrase_file(phrases) if phrases else None
-    return Engine.open(bundle, home=home or default_home(), phrases=texts, profile=profile, write=write)
+    return Engine.open(bundle, home=home or default_home(), phrases=texts, profile=profile, engine=engine, write=write)
 
 
 def print_json(**fields: Any) -> None:
