@@ -89,10 +89,15 @@ class Engine:
         rate_hz: int,
         k: int = 5,
         early: bool = False,
+        provisional: bool = False,
         hop: int | None = None,
     ) -> Iterator[Heard]:
-        """Match a stream of float32 mono blocks (n,), as they come, until it ends."""
-        listener = Listener(self.bundle, early=early, hop=hop)
+        """Match a stream of float32 mono blocks (n,), as they come, until it ends.
+
+        `early`: before the first window is full, too. `provisional`: with a streaming bundle, each window also at once,
+        without the look-ahead of its last segments (`heard.window.provisional`). The other answers stay as they are.
+        """
+        listener = Listener(self.bundle, early=early, provisional=provisional, hop=hop)
         for window in stream(listener, blocks, rate_hz=rate_hz, to_hz=self.bundle.manifest.mel.rate_hz):
             yield Heard(window.start_s, window.end_s, self.phrases.match(window.embedding, k=k), window)
 

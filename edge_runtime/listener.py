@@ -5,7 +5,8 @@
     for window in listener.flush(): …          # the tail
 
 Windows end at each hop and reach back one window length. With `early=True` a live listener also answers at each hop
-before the first window is full (`settled` is False there), so that a person at a microphone need not wait 10 s.
+before the first window is full (`settled` is False there), so that a person at a microphone need not wait 10 s. With
+`provisional=True` a streaming encoder also answers before its look-ahead is heard, 1.26 s earlier with CNN14.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ class Window:
     """A stretch of a recording, in seconds from its start, and its embedding (E,), unit length, float32.
 
     `settled`: full length, or the end of the recording; only such windows are archived. `index` counts segments to
-    the window's start.
+    the window's start. `provisional`: its last segments lack their look-ahead; the same window comes again when they
+    have it.
     """
 
     start_s: float
@@ -32,12 +34,18 @@ class Window:
     embedding: np.ndarray
     settled: bool
     index: int
+    provisional: bool = False
 
 
 class Listener:
-    """Streaming state of one recording. `hop` is in segments (default: the manifest's)."""
+    """Streaming state of one recording. `hop` is in segments (default: the manifest's).
 
-    def __init__(self, bundle: Bundle, *, hop: int | None = None, early: bool = False) -> None:
+    `provisional` changes nothing with a windowed encoder, which withholds no segment.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, hop: int | None = None, early: bool = False, provisional: bool = False
+    ) -> None:
         self._bundle = bundle
         self._plan = bundle.manifest.window
         self._hop = hop or self._plan.hop
@@ -45,6 +53,7 @@ class Listener:
         self._mel = bundle.log_mel()
         stream = bundle.manifest.encoder.stream
         self._encoder = bundle.encoder(hop=stream.chunk_for(self._hop) if stream else None)
+        self._provisional = provisional and isinstance(self._encoder, StreamingEncoder)
         self.reset()
 
     def reset(self) -> None:
@@ -52,7 +61,8 @@ class Listener:
         self._mel.reset()
         self._encoder.reset()
         self._samples = 0
-        self._next_end = self._first_end()
+        self._frames = 0
+        self._next_end = self._next_provisional_end = self._first_end()
         self._last_end = 0
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
@@ -64,13 +74,11 @@ class Listener:
         for start in range(0, len(samples), at_once):
             block = samples[start : start + at_once]
             self._samples += len(block)
-            self._encoder.push(self._mel.push(block))
-            yield from self._due()
+            yield from self._encode(self._mel.push(block))
 
     def flush(self) -> Iterator[Window]:
         """End the recording: yield the windows of its tail, then reset."""
-        self._encoder.push(self._mel.flush())
-        yield from self._due()
+        yield from self._encode(self._mel.flush())
         self._encoder.flush()
         yield from self._due()
         end = self._encoder.available
@@ -94,7 +102,22 @@ class Listener:
         embedding = self._bundle.embed_segments(np.concatenate(parts))
         segment_s = self._bundle.manifest.segment_s
         heard_s = self._samples / self._mel.spec.rate_hz
-        return Window(first * segment_s, min(end * segment_s, heard_s), embedding, False, first)
+        return Window(first * segment_s, min(end * segment_s, heard_s), embedding, False, first, provisional=True)
+
+    def _encode(self, frames: np.ndarray) -> Iterator[Window]:
+        """Frames (n, M) -> the windows due, and the provisional ones: cut at their ends, they too do not depend on how
+        the sound arrives."""
+        while len(frames):
+            end = self._next_provisional_end * self._bundle.manifest.encoder.segment_frames
+            taken = frames[: end - self._frames] if self._provisional else frames
+            self._encoder.push(taken)
+            self._frames += len(taken)
+            frames = frames[len(taken) :]
+            yield from self._due()
+            if self._provisional and self._frames == end:
+                self._next_provisional_end += self._hop
+                if window := self.provisional():
+                    yield window
 
     def _first_end(self) -> int:
         if not self._early:

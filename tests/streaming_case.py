@@ -1,8 +1,4 @@
-"""A narrow CNN14 with a random dual encoder, and its streaming bundle: what the streaming tests are run on.
-
-Random networks exercise every code path of a trained one; their batch norms are fitted, so that all layers have unit
-scale and int8 has something to round.
-"""
+"""A narrow CNN14 with a random dual encoder, and its streaming bundle: what the streaming tests are run on."""
 
 import atexit
 import functools
@@ -14,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from panns_case import fitted_net
 
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.manifest import EncoderSpec, Graph, StateSpec, StreamSpec
@@ -62,18 +59,9 @@ def sounds(count: int, *, seconds: float = 4.0, seed: int = 0) -> list[np.ndarra
 
 def random_net(config: PannsConfig, *, seed: int = 0) -> Panns:
     """Random weights, and batch norms fitted to `sounds`."""
-    torch.manual_seed(seed)
-    net = Panns(config)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, 0, 0.3)
     spec, tables = panns_mel()
     frames = np.stack([log_mel(spec, tables, sound).T for sound in sounds(4, seed=99)])
-    with torch.no_grad():
-        net.train().segments(torch.from_numpy(frames))
-    return net.eval()
+    return fitted_net(config, torch.from_numpy(frames), seed=seed)
 
 
 def random_checkpoint(width: int, *, joint_width: int = 512, seed: int = 0) -> Checkpoint:

@@ -1,14 +1,13 @@
 """The PANNs family: against plain functions, against panns-inference, and stream against whole."""
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 import torch.nn.functional as F  # noqa: E402
+from panns_case import fitted_net, published_front_end, save_published  # noqa: E402
 
 from edge_runtime.errors import EarmarkError  # noqa: E402
 from training.frontend import LogMel  # noqa: E402
@@ -39,17 +38,9 @@ NARROW = {
 
 
 def random_net(config: PannsConfig, *, seed: int = 0) -> Panns:
-    """Random weights, and batch norms fitted to noise in decibels so that every layer has unit scale."""
+    """Batch norms fitted to noise in decibels, the input of these tests."""
     torch.manual_seed(seed)
-    net = Panns(config)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, 0, 0.3)
-    with torch.no_grad():
-        net.train().segments(random_frames(4, 320, config.bands))
-    return net.eval()
+    return fitted_net(config, random_frames(4, 320, config.bands), seed=seed)
 
 
 def random_frames(batch: int, frames: int, bands: int = 64) -> torch.Tensor:
@@ -245,26 +236,11 @@ def test_gradients_reach_every_parameter_of_the_encoder():
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
-def published_front_end() -> dict[str, torch.Tensor]:
-    """The front-end keys of a PANNs checkpoint, by the definition of the discrete Fourier transform."""
-    _, tables = panns_mel()
-    window = np.hanning(1025)[:1024]
-    turns = np.outer(np.arange(513), np.arange(1024))
-    angle = 2 * math.pi * turns / 1024
-    return {
-        "spectrogram_extractor.stft.conv_real.weight": torch.Tensor(np.cos(angle) * window)[:, None],
-        "spectrogram_extractor.stft.conv_imag.weight": torch.Tensor(-np.sin(angle) * window)[:, None],
-        "logmel_extractor.melW": torch.from_numpy(tables.filterbank),
-    }
-
-
 @torch.no_grad()
 def test_checkpoint_of_the_authors_layout_loads_unchanged(tmp_path: Path):
-    """With the front end that it carries, and numpy arrays of a sampler as their trainer saves them."""
     config = NARROW["cnn14"]
     net = random_net(config)
-    model = {**published_front_end(), **net.state_dict()}
-    torch.save({"iteration": 1, "model": model, "sampler": {"indexes": np.arange(7)}}, tmp_path / "net.pth")
+    save_published(net, tmp_path / "net.pth")
     loaded = load_checkpoint(tmp_path / "net.pth", config)
     log_mel = random_frames(1, 200)
     assert torch.equal(loaded.segments(log_mel), net.segments(log_mel))

@@ -28,6 +28,7 @@ from benchmarks.arm64.board import Board
 from benchmarks.arm64.boards import CPUS, SYSTEMS, MissingTools, require_tools
 from benchmarks.arm64.compare import Row, compare, int8_step, probe
 from benchmarks.arm64.root import CommandFailed, Root, run_to_end
+from benchmarks.arm64.turns import one_at_a_time
 from benchmarks.arm64.wheelhouse import CACHE, PROJECT, IncompleteWheelhouse, build
 from edge_runtime.scene import demo_scene
 
@@ -108,10 +109,11 @@ def main() -> int:
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this in the background has SIGINT ignored
         signal.signal(number, _stop)
-    started = time.monotonic()
     try:
         require_tools(install=options.install)
-        failures = check(options.wheelhouse, options.suite, options.cpu or list(CPUS), options.stream_bundle)
+        with one_at_a_time(CACHE):
+            started = time.monotonic()
+            failures = check(options.wheelhouse, options.suite, options.cpu or list(CPUS), options.stream_bundle)
     except (MissingTools, IncompleteWheelhouse, CommandFailed) as error:
         print(f"\ntest-arm64: {error}", file=sys.stderr)
         return 1

@@ -80,5 +80,9 @@ def require_tools(*, install: bool) -> None:
         raise MissingTools(f"not installed: {', '.join(missing)}. Give --install, or run: sudo {line}")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run([*sudo, "apt-get", "update", "-qq"], check=True, env=environment)
-    subprocess.run([*sudo, *line.split(), "-y", "-qq"], check=True, env=environment)
+    print(line, flush=True)
+    for command in (["apt-get", "update", "-qq"], [*line.split(), "-y", "-qq"]):
+        # dpkg tells each step even so; what goes wrong is told on standard error
+        done = subprocess.run([*sudo, *command], stdout=subprocess.DEVNULL, env=environment, check=False)
+        if done.returncode:
+            raise MissingTools(f"{' '.join(command)} ended with exit code {done.returncode}; try: sudo {line}")

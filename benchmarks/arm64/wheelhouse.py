@@ -23,6 +23,7 @@ from packaging.utils import canonicalize_name
 
 from benchmarks.arm64.boards import SYSTEMS, MissingTools, System, require_tools
 from benchmarks.arm64.root import CommandFailed, Root, run_to_end, scratch
+from benchmarks.arm64.turns import one_at_a_time
 from benchmarks.arm64.wheels import (
     BASELINE,
     CROSS_BUILT,
@@ -209,7 +210,8 @@ def main() -> int:
     try:
         if not options.check:
             require_tools(install=options.install)
-            build(options.out, systems, newest=options.newest)
+            with one_at_a_time(CACHE):
+                build(options.out, systems, newest=options.newest)
         plans = check(options.out, systems)
     except (IncompleteWheelhouse, MissingTools, CommandFailed) as error:
         print(error, file=sys.stderr)

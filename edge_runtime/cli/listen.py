@@ -47,6 +47,14 @@ def listen(
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
     profile: Profile = None,
     graph_engine: GraphEngine = None,
+    provisional: Annotated[
+        bool,
+        typer.Option(
+            "--provisional",
+            help="With a streaming bundle: say at once what is heard, too, subject to change: on a terminal's newest "
+            'line, with --json in lines of their own ("provisional": true). Never archived.',
+        ),
+    ] = False,
 ) -> None:
     """Say what is heard, as it is heard. Ctrl-C stops."""
     engine = open_engine(
@@ -60,7 +68,9 @@ def listen(
             left = None if seconds is None else seconds - heard_s
             if left is not None and left <= 0:
                 break
-            session = Session(engine, keep=not no_archive, live_phrases=phrases is None, seconds=left)
+            session = Session(
+                engine, keep=not no_archive, live_phrases=phrases is None, seconds=left, provisional=provisional
+            )
             try:
                 with sound as opened:
                     for heard in session.run(opened, k=top):
@@ -159,23 +169,29 @@ def demo(
 class Session:
     """One source through the engine, archived unless told otherwise; counts what was heard and what was lost."""
 
-    def __init__(self, engine: Engine, *, keep: bool, live_phrases: bool, seconds: float | None) -> None:
+    def __init__(
+        self, engine: Engine, *, keep: bool, live_phrases: bool, seconds: float | None, provisional: bool = False
+    ) -> None:
         self._engine = engine
         self._keep = keep
         self._live_phrases = live_phrases
         self._seconds = seconds
+        self._provisional = provisional
         self.stopped = False
         self._changes = -1
         self.heard_s = 0.0
         self.lost_s = 0.0
 
     def run(self, source: Source, *, k: int) -> Iterator[Heard]:
-        window = self._engine.bundle.manifest.window
+        every = self._engine.bundle.manifest.window.archive_hop
+        answers = self._engine.listen(
+            self._blocks(source), rate_hz=source.rate_hz, k=k, early=True, provisional=self._provisional
+        )
         with self._writer(source) as writer:
             try:
-                for heard in self._engine.listen(self._blocks(source), rate_hz=source.rate_hz, k=k, early=True):
+                for heard in answers:
                     if writer:
-                        writer.add(heard.window, every=window.archive_hop)
+                        writer.add(heard.window, every=every)
                     yield heard
             finally:
                 self.lost_s = source.lost_s
@@ -239,6 +255,7 @@ class JsonReport:
             start_s=round(heard.start_s, 2),
             end_s=round(heard.end_s, 2),
             matches=matches,
+            **({"provisional": True} if heard.window.provisional else {}),
             **name,
         )
 
