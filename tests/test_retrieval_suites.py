@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmarks.retrieval.contender import Contender
 from benchmarks.retrieval.variants import VARIANTS
 from edge_runtime import synthesis
 from edge_runtime.bundle import DEFAULT_BUNDLE
+from edge_runtime.manifest import Manifest
 from edge_runtime.synthesis import Studio
 from training.evaluate import evaluate
 from training.sounds import COLUMNS, read_clips
@@ -136,6 +138,16 @@ def test_the_suites_report_figures_with_intervals(sounds: Path, run: Run) -> Non
     assert len(intervals(found)) > 100
     assert all(each["low"] <= each["high"] for each in intervals(found))
     assert any("only 7 test clips" in note for note in found["notes"])
+
+
+def test_two_bundles_stand_side_by_side(sounds: Path, bundle_copy: Path, run: Run) -> None:
+    """A copy under another name must fare exactly as the one it was copied from."""
+    replace(Manifest.read(bundle_copy), name="copy").write(bundle_copy)
+    _, found = run(
+        "--sounds", sounds, "--suite", "closed", "--limit", "6", "--bundle", DEFAULT_BUNDLE, "--bundle", bundle_copy
+    )
+    assert list(found["by"]) == ["earmark-mn04", "copy"]
+    assert found["by"]["copy"] == found["by"]["earmark-mn04"]
 
 
 def test_what_cannot_be_asked_is_one_line_and_exit_code_2(

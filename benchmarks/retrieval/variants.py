@@ -8,7 +8,8 @@ Each is what a device meets, one at a time:
 - *rate*: the clip as a recorder of 8 or 16 kHz would have kept it;
 - *level*: the clip's peak at so many dB of full scale, then rounded to 16 bits, as a microphone's gain would leave it;
 - *length*: a longer clip is cut to its loudest stretch; a shorter one stands once, at a random place, in pink noise
-  20 dB below it (looping it would give the encoder what no field has);
+  20 dB below it (looping it would give the encoder what no field has). A clip's score for a label is that of its best
+  window, so from 10 s on windows of noise alone have their say as well, as they do in the field;
 - *mixture*: a clip of another sound over it at equal RMS, the shorter one repeated.
 """
 
