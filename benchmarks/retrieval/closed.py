@@ -70,7 +70,8 @@ class LabelTable:
 def closed(
     contender: Contender, clips: Sequence[Clip], windows: Sequence[np.ndarray], *, seed: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """All figures of the protocol, and the label (N,) that each clip is taken for; `windows[i] (W_i, E)` of clip i."""
+    """All figures of the protocol, and the label (N,) that each clip is taken for: its own one where the best label
+    names the same sound. `windows[i] (W_i, E)` of clip i."""
     labels = sorted({clip.label for clip in clips})
     texts = contender.texts([tidy_label(label) for label in labels])
     table = LabelTable.of(clips, windows, texts, labels)
@@ -90,7 +91,8 @@ def closed(
             for width in _widths(texts.shape[1])
         },
     }
-    return figures, table.guesses()
+    right = ranks(table.scores.T, table.relevant.T) <= 1
+    return figures, np.where(right, [clip.label for clip in clips], table.guesses())
 
 
 def queried(scores: np.ndarray, relevant: np.ndarray, draws: Draws) -> dict[str, Interval]:
