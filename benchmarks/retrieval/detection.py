@@ -5,7 +5,8 @@ bundle ships. A phrase is *on* in a window when it is the best one and reaches t
 - An event is a *hit* when a phrase that answers its label is on in a window that holds some of it; its *delay* is the
   time from the event's beginning to the moment at which that window's answer is known (encoder look-ahead included).
 - An *alert* begins when a phrase is on that was not on within the window's length before. It is *false* when it
-  answers nothing that the window holds: no event, nor the background (answers.py).
+  answers nothing that the window holds: no event, nor the background (answers.py). "silence" and its kin alert nobody
+  falsely: between events there is nothing but a faint background.
 Hits have intervals over recordings, false alerts over the minutes of the scenes.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.plots import COLOURS
 from benchmarks.report import Table
-from benchmarks.retrieval.answers import AMBIENCES, answers
+from benchmarks.retrieval.answers import AMBIENCES, NOTHING, answers
 from benchmarks.retrieval.bootstrap import Draws, Interval
 from benchmarks.retrieval.contender import Contender, watched
 from benchmarks.retrieval.scenes import SNRS_DB, Event, Scene, backgrounds_of, plan_scenes, sound_of
@@ -104,7 +105,7 @@ def detection(contender: Contender, clips: Sequence[Clip], *, hours: float, seed
             f"no test clip fits into scenes of {hours * 60:.1f} minutes with the vocabulary of {contender.name}: "
             "give more --hours, or a bundle whose phrases answers.py knows"
         )
-    truths = [Truth(scene.events, right, frozenset(AMBIENCES[scene.ambience])) for scene in scenes]
+    truths = [Truth(scene.events, right, frozenset((*AMBIENCES[scene.ambience], *NOTHING))) for scene in scenes]
     heard = [_listen(contender, scene) for scene in watched(scenes, f"{contender.name}, {len(scenes)} scenes")]
     memory_s = contender.engine.bundle.manifest.window_s
     by_snr: dict[str, Any] = {}
