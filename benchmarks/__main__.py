@@ -6,11 +6,12 @@
     python -m benchmarks index              # HNSW: recall and time over captions
     python -m benchmarks roofline           # work against this machine's measured peaks
     python -m benchmarks peers              # the same window in PyTorch, onnxruntime and OpenVINO
+    python -m benchmarks retrieval          # how well a bundle answers: every figure of its card, with intervals
 
 Each prints tables, writes plots to --out, and prints one JSON line last (alone with --json). Without --bundle they
 measure a CNN14 with random weights, which is exported once into --cache and costs what the published one costs
-(--joint-width 512 makes its head a quarter as wide). On a board without PyTorch copy that folder there (or take any
-bundle) and give it with --bundle.
+(--joint-width 512 makes its head a quarter as wide); `retrieval` hears the shipped bundle. On a board without PyTorch
+copy that folder there (or take any bundle) and give it with --bundle.
 """
 
 import sys
@@ -26,6 +27,7 @@ from benchmarks.machine import condition, machine_card
 from benchmarks.model import Model
 from benchmarks.report import Report, publish
 from benchmarks.stand_in import NOTE, RECIPE, scene, stand_in
+from edge_runtime.bundle import DEFAULT_BUNDLE
 from edge_runtime.errors import EarmarkError
 
 __all__ = ["app", "main"]
@@ -47,7 +49,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")
 Threads = Annotated[list[int], typer.Option(min=1, help="Threads; give it again for several.")]
 Rounds = Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")]
 
-CACHE, OUT = Path("runs/bench"), Path("runs/bench/plots")
+CACHE, OUT, FEATURES = Path("runs/bench"), Path("runs/bench/plots"), Path("runs/features")
+SHARED = Path(__file__).parents[2] / "shared"
+WEIGHTS = SHARED / "weights/efficientat_mn04_as"
 SCENE_S = 60.0
 COUNTS, BEAMS = [1_000, 10_000, 100_000], [32, 64, 128, 256, 512]
 
@@ -153,6 +157,34 @@ def index(
         out,
         as_json,
     )
+
+
+@app.command()
+def retrieval(
+    bundle: Annotated[list[Path], typer.Option(help="A bundle; again for several, side by side.")] = [],  # noqa: B006
+    profile: Annotated[list[str], typer.Option(help="A profile of theirs; again for several.")] = [],  # noqa: B006
+    suite: Annotated[str, typer.Option(help="closed, robust, detection, open, or all.")] = "all",
+    sounds: Annotated[Path, typer.Option(help="The folder with clips.csv.")] = SHARED / "data/sounds",
+    limit: Annotated[int | None, typer.Option(min=2, help="Only so many clips: a quick look.")] = None,
+    hours: Annotated[float, typer.Option(help="Of synthesised scenes at each SNR.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    checkpoint: Annotated[Path | None, typer.Option(help="open: trained with `--hold-out open`.")] = None,
+    features: Annotated[Path, typer.Option(help="open: what `python -m training features` wrote.")] = FEATURES,
+    weights: Annotated[Path, typer.Option(help="open: the folder with the AudioSet class names.")] = WEIGHTS,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """How well a bundle answers: both directions, in the field, over long scenes, on what it never learned."""
+    from benchmarks.retrieval.contender import Contender
+    from benchmarks.retrieval.suites import SUITES, Settings
+    from benchmarks.retrieval.suites import retrieval as measure
+
+    suites = [each for each in SUITES if each != "open" or checkpoint] if suite == "all" else [suite]
+    settings = Settings(sounds, suites, limit, hours, seed, checkpoint, features, weights)
+    contenders = [
+        Contender.open(folder, profile=name) for folder in bundle or [DEFAULT_BUNDLE] for name in profile or [None]
+    ]
+    _run(lambda: measure(contenders, settings), None, out, as_json)
 
 
 def _model(bundle: Path | None, width: float, joint_width: int | None, cache: Path) -> Model:

@@ -155,3 +155,23 @@ def test_every_shared_clip_is_there_and_no_recording_stands_in_two_splits(shared
         splits.setdefault(clip.recording, set()).add(clip.split)
     assert len(clips) == 4421
     assert all(len(found) == 1 for found in splits.values())
+
+
+def test_an_open_run_never_hears_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import training.train as module
+    from training.hold_out import HoldOut
+
+    seen: list[Clip] = []
+
+    class Watching(module.Sampler):
+        def __init__(self, clips: list[Clip], *rest: object) -> None:
+            seen.extend(clips)
+            super().__init__(clips, *rest)
+
+    monkeypatch.setattr(module, "Sampler", Watching)
+    found = run(tmp_path, TrainConfig(**{**vars(SMALL), "epochs": 1, "hold_out": "open"}))
+    held = HoldOut.of(made_up_clips()).labels
+    assert len(held) == 1 and found.config["hold_out"] == "open"
+    assert {clip.label for clip in seen if clip.split in ("train", "val")} == set(LABELS) - held
+    with pytest.raises(ValueError, match="hold_out 'half' is not known"):
+        TrainConfig(hold_out="half")

@@ -35,8 +35,13 @@ def narrowed(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def noisy(samples: np.ndarray, *, snr_db: float, tilt: float, rng: np.random.Generator) -> np.ndarray:
     """Add noise whose power falls as frequency to the minus `tilt` (0 white, 1 pink)."""
-    spectrum = np.fft.rfft(rng.standard_normal(len(samples)).astype(np.float32))
-    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-tilt / 2)
-    noise = np.fft.irfft(spectrum * shape, n=len(samples))
+    noise = coloured(len(samples), tilt=tilt, rng=rng)
     scale = np.sqrt(np.mean(samples**2) / max(float(np.mean(noise**2)), 1e-12)) * 10 ** (-snr_db / 20)
     return samples + np.float32(scale) * noise
+
+
+def coloured(count: int, *, tilt: float, rng: np.random.Generator) -> np.ndarray:
+    """That noise alone (count,), at whatever level it comes."""
+    spectrum = np.fft.rfft(rng.standard_normal(count).astype(np.float32))
+    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-tilt / 2)
+    return np.fft.irfft(spectrum * shape, n=count)

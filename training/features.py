@@ -19,11 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_runtime.audio_file import AudioFile
 from edge_runtime.mel import MelSpec, MelTables, log_mel
-from edge_runtime.resample import Resampler
 from training.augment import roughened
-from training.sounds import Clip
+from training.sounds import Clip, load_samples
 
 __all__ = [
     "MIN_FRAMES",
@@ -79,13 +77,6 @@ class Features:
         own = np.arange(part.segments.shape[1]) < part.lengths[:, None]
         segments = part.segments[own].astype(np.float32)
         return segments.mean(axis=0), segments.std(axis=0) + np.float32(1e-3)
-
-
-def load_samples(path: Path, rate_hz: int) -> np.ndarray:
-    """A whole recording at `rate_hz`, float32 mono (n,)."""
-    with AudioFile.open(path) as file:
-        resampler = Resampler(file.rate_hz, rate_hz)
-        return np.concatenate([*map(resampler.push, file.blocks()), resampler.flush()])
 
 
 def windows_of(frames: np.ndarray, silence: np.ndarray) -> list[tuple[np.ndarray, int]]:

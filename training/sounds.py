@@ -1,13 +1,19 @@
 """The shared sounds: 4,421 labelled recordings (../shared/data/sounds), read where they stand.
 
 clips = read_clips(Path("../shared/data/sounds"))
+samples = load_samples(clips[0].path, 32_000)
 """
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["SPLITS", "Clip", "read_clips"]
+import numpy as np
+
+from edge_runtime.audio_file import AudioFile
+from edge_runtime.resample import Resampler
+
+__all__ = ["SPLITS", "Clip", "load_samples", "read_clips"]
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("file", "split", "label", "captions", "recording", "source", "seconds", "licence", "rms_dbfs")
@@ -57,3 +63,10 @@ def read_clips(root: Path) -> list[Clip]:
     if missing:
         raise FileNotFoundError(f"{len(missing)} clips of {table} are missing, the first is {missing[0]}")
     return clips
+
+
+def load_samples(path: Path, rate_hz: int) -> np.ndarray:
+    """A whole recording at `rate_hz`, float32 mono (n,)."""
+    with AudioFile.open(path) as file:
+        resampler = Resampler(file.rate_hz, rate_hz)
+        return np.concatenate([*map(resampler.push, file.blocks()), resampler.flush()])

@@ -6,6 +6,7 @@ Every epoch takes each training recording once, through one of its windows, clea
 that fit it. Losses: symmetric InfoNCE with several positives (or the paper's margin loss), the encoder's own AudioSet
 tags as extra audio-text pairs, and a sentence encoder's similarities between captions for the text tower. The
 checkpoint with the best validation score stays in `best.pt`; `last.pt` resumes; `config.json` holds every setting.
+With `--hold-out open` neither training nor the choice of a checkpoint hears what `training/hold_out.py` keeps back.
 """
 
 import json
@@ -24,6 +25,7 @@ from torch import Tensor
 from edge_runtime.tokenizer import Tokenizer, batch_of
 from training.evaluate import Report, evaluate, same_sound, selection_score
 from training.features import Features
+from training.hold_out import PROTOCOLS, HoldOut
 from training.losses import cross_modal_info_nce, max_margin, similarity_distillation, soft_tags
 from training.phrasings import varied
 from training.retrieval import DualEncoder, RetrievalConfig
@@ -37,7 +39,8 @@ MAX_WORDS = 64
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run. `loss` is "infonce" or "margin"; weights of 0 leave a part out."""
+    """Settings of one run. `loss` is "infonce" or "margin"; `hold_out` "closed" or "open"; weights of 0 leave a part
+    out."""
 
     epochs: int = 80
     batch: int = 256
@@ -54,8 +57,11 @@ class TrainConfig:
     dropout: float = 0.4
     seed: int = 0
     device: str = "auto"
+    hold_out: str = "closed"
 
     def __post_init__(self) -> None:
+        if self.hold_out not in PROTOCOLS:
+            raise ValueError(f"hold_out {self.hold_out!r} is not known; there are {' and '.join(PROTOCOLS)}")
         if self.loss not in ("infonce", "margin"):
             raise ValueError(f"loss {self.loss!r} is not known; there are infonce and margin")
         if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0 or not 0 <= self.average < 1:
@@ -197,6 +203,7 @@ def train(
 
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
+    clips = HoldOut.of(clips).kept_back(clips) if config.hold_out == "open" else clips
     device = device_of(config.device)
     tokenizer = Tokenizer(vectors.words, max_words=MAX_WORDS)
     padded = np.concatenate((np.zeros((1, vectors.vectors.shape[1]), np.float32), vectors.vectors))
@@ -211,8 +218,9 @@ def train(
     teacher = teacher.readable(tokenizer) if teacher else None
     sampler = Sampler(clips, copies, tokenizer, config.batch)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = config.epochs * len(sampler)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.epochs * len(sampler), pct_start=0.1
+    )
     averaged = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )

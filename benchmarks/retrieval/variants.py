@@ -1,0 +1,113 @@
+"""What a clip goes through before it is heard: noise, a narrow recorder, another level, another length, company.
+
+    for variant in VARIANTS:
+        samples = variant.of(clean, partner, chance(variant, clip, seed=0))     # float32 (n,) at RATE_HZ
+
+Each is what a device meets, one at a time:
+- *noise*: pink (power falls as 1/f, as out of doors), at an SNR over the clip's own RMS;
+- *rate*: the clip as a recorder of 8 or 16 kHz would have kept it;
+- *level*: the clip's peak at so many dB of full scale, then rounded to 16 bits, as a microphone's gain would leave it;
+- *length*: a longer clip is cut to its loudest stretch; a shorter one stands once, at a random place, in pink noise
+  20 dB below it (looping it would give the encoder what no field has). A clip's score for a label is that of its best
+  window, so from 10 s on windows of noise alone have their say as well, as they do in the field;
+- *mixture*: a clip of another sound over it at equal RMS, the shorter one repeated.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.augment import RATE_HZ, coloured, narrowed, noisy
+from training.sounds import Clip
+
+__all__ = ["MIXTURE", "VARIANTS", "Variant", "chance", "loudest", "pink", "rms"]
+
+PINK = 1.0
+"""Exponent of the fall of power over frequency."""
+BED_DB = -20.0
+QUIETEST = 1e-5
+MIXTURE = "mixture"
+
+Edit = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`of(samples, partner, rng)`: the clip after it; only a mixture needs the partner."""
+
+    kind: str
+    setting: float
+    unit: str
+    of: Edit
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.setting:g} {self.unit}".strip()
+
+
+def noise(snr_db: float) -> Edit:
+    return lambda samples, _, rng: noisy(samples, snr_db=snr_db, tilt=PINK, rng=rng).astype(np.float32)
+
+
+def rate(rate_hz: int) -> Edit:
+    return lambda samples, _, __: narrowed(samples, rate_hz).astype(np.float32)
+
+
+def level(peak_dbfs: float) -> Edit:
+    def edit(samples: np.ndarray, _: np.ndarray, __: np.random.Generator) -> np.ndarray:
+        scaled = samples * (10 ** (peak_dbfs / 20) / max(float(np.abs(samples).max()), QUIETEST))
+        return (np.round(scaled * 32767) / 32767).astype(np.float32)
+
+    return edit
+
+
+def length(seconds: float) -> Edit:
+    def edit(samples: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        wanted = round(seconds * RATE_HZ)
+        if len(samples) >= wanted:
+            return loudest(samples, wanted)
+        bed = pink(wanted, rng) * rms(samples) * np.float32(10 ** (BED_DB / 20))
+        start = int(rng.integers(wanted - len(samples) + 1))
+        bed[start : start + len(samples)] += samples
+        return bed
+
+    return edit
+
+
+def mixed(samples: np.ndarray, partner: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    longest = max(len(samples), len(partner))
+    both = sum(np.resize(each, longest) / max(rms(each), QUIETEST) for each in (samples, partner))
+    return (both * min(rms(samples), 1 / float(np.abs(both).max()))).astype(np.float32)
+
+
+def pink(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Pink noise of RMS 1, float32 (count,)."""
+    sound = coloured(count, tilt=PINK, rng=rng)
+    return (sound / rms(sound)).astype(np.float32)
+
+
+def loudest(samples: np.ndarray, count: int) -> np.ndarray:
+    """The stretch of `count` samples with the most energy."""
+    energy = np.concatenate(([0.0], np.cumsum(samples.astype(np.float64) ** 2)))
+    start = int((energy[count:] - energy[: len(energy) - count]).argmax())
+    return samples[start : start + count]
+
+
+def rms(samples: np.ndarray) -> np.float32:
+    return np.float32(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+
+
+VARIANTS = (
+    *(Variant("noise", snr_db, "dB SNR", noise(snr_db)) for snr_db in (20.0, 10.0, 0.0)),
+    *(Variant("rate", rate_hz / 1000, "kHz", rate(rate_hz)) for rate_hz in (16_000, 8_000)),
+    *(Variant("level", dbfs, "dBFS", level(dbfs)) for dbfs in (0.0, -10.0, -20.0, -30.0, -40.0)),
+    *(Variant("length", seconds, "s", length(seconds)) for seconds in (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)),
+    Variant(MIXTURE, 0.0, "dB", mixed),
+)
+
+
+def chance(variant: Variant, clip: Clip, *, seed: int) -> np.random.Generator:
+    """The same for a clip whatever other clips are there, and another one for each variant."""
+    return np.random.default_rng([seed, zlib.crc32(variant.name.encode()), zlib.crc32(clip.path.name.encode())])
