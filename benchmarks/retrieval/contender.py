@@ -44,11 +44,6 @@ class Contender:
     def rate_hz(self) -> int:
         return self.engine.bundle.manifest.mel.rate_hz
 
-    @property
-    def heard(self) -> float:
-        """The score from which the bundle counts a phrase as heard."""
-        return self.engine.bundle.manifest.match.heard
-
     def recording(self, path: Path) -> np.ndarray:
         """Heard once: the suites share the clips as they are."""
         if path not in self._recordings:

@@ -1,7 +1,8 @@
-"""Detection over long scenes: hits, false alerts an hour and delay, for every threshold.
+"""Detection over long scenes: hits, false alerts an hour and delay, at the phrases' own thresholds and around them.
 
 Each scene of `scenes.py` runs through the listener as a live stream, in blocks of 0.1 s, with the vocabulary that the
-bundle ships. A phrase is *on* in a window when it is the best one and reaches the threshold.
+bundle ships. A phrase is *on* in a window when it is the best one and reaches its threshold, moved by an *offset* that
+is the same for all phrases: 0 is the bundle as it is.
 - An event is a *hit* when a phrase that answers its label is on in a window that holds some of it; its *delay* is the
   time from the event's beginning to the moment at which that window's answer is known (encoder look-ahead included).
 - An *alert* begins when a phrase is on that was not on within the window's length before. It is *false* when it
@@ -35,12 +36,14 @@ __all__ = ["Answer", "Scored", "Truth", "detection", "detection_tables", "draw_d
 
 SHOWN = 8
 """Phrases that are told of those that were heard falsely, the most frequent first."""
-THRESHOLDS = tuple(round(0.15 + 0.05 * i, 2) for i in range(14))
+OFFSETS = tuple(round(-0.2 + 0.05 * i, 2) for i in range(11))
+"""Added to every phrase's threshold, so that a curve can be drawn."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A window, its best phrase and score, and when (seconds of sound pushed) that was known."""
+    """A window, its best phrase, how far its score is above its threshold, and when (seconds of sound pushed) that was
+    known."""
 
     start_s: float
     end_s: float
@@ -115,12 +118,10 @@ def detection(contender: Contender, clips: Sequence[Clip], *, hours: float, seed
             "hours": sum(scenes[i].seconds for i in rows) / 3600,
             "events": sum(len(scenes[i].events) for i in rows),
             "curve": [
-                _judged([(scenes[i], truths[i], heard[i]) for i in rows], threshold, memory_s, seed)
-                for threshold in sorted({*THRESHOLDS, contender.heard})
+                _judged([(scenes[i], truths[i], heard[i]) for i in rows], offset, memory_s, seed) for offset in OFFSETS
             ],
         }
     return {
-        "heard": contender.heard,
         "placeable_labels": len(right),
         "backgrounds": sorted({scene.ambience for scene in scenes}),
         "by_snr": by_snr,
@@ -140,15 +141,15 @@ def _listen(contender: Contender, scene: Scene) -> list[Answer]:
     found = []
     for heard in contender.engine.listen(blocks(), rate_hz=RATE_HZ, k=1, early=True):
         best = heard.matches[0]
-        found.append(Answer(heard.start_s, heard.end_s, clock_s, best.phrase, best.score))
+        found.append(Answer(heard.start_s, heard.end_s, clock_s, best.phrase, best.score - best.threshold))
     return found
 
 
 def _judged(
-    parts: Sequence[tuple[Scene, Truth, Sequence[Answer]]], threshold: float, memory_s: float, seed: int
+    parts: Sequence[tuple[Scene, Truth, Sequence[Answer]]], offset: float, memory_s: float, seed: int
 ) -> dict[str, Any]:
     """One point of the curve, over several scenes."""
-    outcomes = [scored(heard, truth, threshold=threshold, memory_s=memory_s) for _, truth, heard in parts]
+    outcomes = [scored(heard, truth, threshold=offset, memory_s=memory_s) for _, truth, heard in parts]
     delays = [delay for outcome in outcomes for delay in outcome.delays_s]
     recordings = [event.clip.recording for scene, _, _ in parts for event in scene.events]
     hit = np.array([delay is not None for delay in delays])
@@ -160,7 +161,7 @@ def _judged(
     ]
     false, lasting_h = (np.concatenate(each) for each in zip(*minutes, strict=True))
     return {
-        "threshold": threshold,
+        "offset": offset,
         "hits": Draws(recordings, seed=seed).mean(hit),
         "false_alerts_per_hour": Draws(range(len(false)), seed=seed).ratio(false, lasting_h),
         "alerts_per_hour": sum(len(outcome.alerts) for outcome in outcomes) / float(lasting_h.sum()),
@@ -184,7 +185,7 @@ def _seconds(clip: Clip) -> float:
 
 
 def detection_tables(name: str, found: dict[str, Any]) -> list[Table]:
-    """For people: each SNR at the bundle's threshold, and the curve over all scenes."""
+    """For people: each SNR at the bundle's own thresholds, and the curve over all scenes."""
     columns = ("hits %", "false alerts an hour", "alerts an hour", "median delay s", "90 % within s")
 
     def cells(point: dict[str, Any]) -> tuple:
@@ -194,39 +195,35 @@ def detection_tables(name: str, found: dict[str, Any]) -> list[Table]:
         (snr, part["hours"], part["events"], *cells(point))
         for snr, part in found["by_snr"].items()
         for point in part["curve"]
-        if point["threshold"] == found["heard"]
+        if point["offset"] == 0
     ]
     return [
         Table(
-            f"{name}: scenes as a live stream, threshold {found['heard']:.3f} (95 % interval)",
+            f"{name}: scenes as a live stream, the bundle's own thresholds (95 % interval)",
             ("SNR", "hours", "events", *columns),
             at_heard,
         ),
         Table(
-            f"{name}: by threshold, all scenes",
-            ("threshold", *columns),
-            [(f"{point['threshold']:.3f}", *cells(point)) for point in found["by_snr"]["all"]["curve"]],
+            f"{name}: all thresholds moved alike, all scenes",
+            ("offset", *columns),
+            [(f"{point['offset']:+.2f}", *cells(point)) for point in found["by_snr"]["all"]["curve"]],
         ),
         Table(
-            f"{name}: what was heard falsely, all scenes, threshold {found['heard']:.3f}",
+            f"{name}: what was heard falsely, all scenes, the bundle's own thresholds",
             ("phrase", "false alerts"),
-            next(
-                point["false_phrases"]
-                for point in found["by_snr"]["all"]["curve"]
-                if point["threshold"] == found["heard"]
-            ),
+            next(point["false_phrases"] for point in found["by_snr"]["all"]["curve"] if point["offset"] == 0),
         ),
     ]
 
 
 def draw_detection(figure: "Figure", found: dict[str, dict[str, Any]]) -> None:
-    """Hits over false alerts an hour; `found` by contender, a line for each SNR, a ring at the bundle's threshold."""
+    """Hits over false alerts an hour; `found` by contender, a line an SNR, a ring at the bundle's own thresholds."""
     panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axes, (name, each) in zip(panels, found.items(), strict=True):
         for (snr, part), colour in zip(each["by_snr"].items(), COLOURS, strict=False):
-            points = [(p["false_alerts_per_hour"].value, p["hits"].value, p["threshold"]) for p in part["curve"]]
+            points = [(p["false_alerts_per_hour"].value, p["hits"].value, p["offset"]) for p in part["curve"]]
             axes.plot(*list(zip(*points, strict=True))[:2], marker=".", color=colour, label=snr)
-            axes.plot(*next(p[:2] for p in points if p[2] == each["heard"]), "o", ms=10, mfc="none", color=colour)
+            axes.plot(*next(p[:2] for p in points if p[2] == 0), "o", ms=10, mfc="none", color=colour)
         axes.set_xlabel("false alerts an hour")
         axes.set_title(name, loc="left", fontsize=11)
         axes.grid(alpha=0.3)
