@@ -20,6 +20,7 @@ import numpy as np
 from edge_runtime.archive import Archive, Hit, RecordingWriter
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.bundle import Bundle
+from edge_runtime.bundle_store import chosen_bundle, telling_the_way_back
 from edge_runtime.errors import AudioError, HomeError
 from edge_runtime.home import Home
 from edge_runtime.listener import Listener, Window
@@ -64,12 +65,14 @@ class Engine:
         write: bool = True,
         threads: int = 1,
     ) -> "Engine":
-        """Open a bundle (default: the one in the package), a home (default: none) and a vocabulary.
+        """Open a bundle (default: the home's active one, else the package's), a home (default: none) and a vocabulary.
 
         `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the
         home is only read, and may be absent. `profile`, `engine`: see Bundle.open.
         """
-        model = Bundle.open(bundle, profile=profile, engine=engine, home=home, threads=threads, write=write)
+        chosen = chosen_bundle(bundle, home)
+        with telling_the_way_back(chosen):
+            model = Bundle.open(chosen.folder, profile=profile, engine=engine, home=home, threads=threads, write=write)
         kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
         if phrases is not None:
             return cls(model, Phrases.of(model, list(phrases)), kept)

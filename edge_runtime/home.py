@@ -6,6 +6,7 @@
     home/earmark.sqlite                     phrases added and removed, recordings
     home/archive/<fingerprint>/*.emb        embeddings (archive.py)
     home/index/<fingerprint>.hnsw           the phrase index, a cache
+    home/bundles/                           installed models (bundle_store.py)
 
 Phrases are kept as changes to the bundle's own list, so that a new bundle brings its new phrases along.
 """

@@ -1,6 +1,7 @@
 """Checkpoint -> verified, quantised bundle.
 
     python -m export runs/train edge_runtime/default_bundle
+    python -m export runs/finetuned my-bundle           # with its own phrases
     python -m export runs/slim/train my-bundle --encoder runs/slim --name earmark-slim
     python -m export runs/cnn14/train my-bundle --encoder Cnn14_mAP=0.431.pth --network cnn14
 
@@ -23,7 +24,7 @@ from edge_runtime.errors import EarmarkError
 from export.bundle import Assembly, export_bundle
 from export.streaming_bundle import export_streaming
 from export.streaming_parts import StreamingAssembly, streaming_parts
-from export.verify import GateError
+from training.gates import GateError
 
 __all__ = ["main"]
 
@@ -35,10 +36,10 @@ def main(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder; a bundle that is there is replaced.")],
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "earmark-mn04",
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1.0.0",
-    phrases: Annotated[Path, typer.Option(help="Default phrases, one a line.")] = Path(__file__).parent / "phrases.txt",
-    sounds: Annotated[Path, typer.Option(help="The folder with clips.csv.")] = SHARED / "data/sounds",
+    phrases: Annotated[Path | None, typer.Option(help="Default phrases, one a line.")] = None,
+    sounds: Annotated[Path | None, typer.Option(help="The folder with clips.csv.")] = None,
     weights: Annotated[Path, typer.Option(help="The encoder's weights.")] = SHARED / "weights/efficientat_mn04_as",
-    features: Annotated[Path, typer.Option(help="Segments of the clips.")] = Path("runs/features"),
+    features: Annotated[Path | None, typer.Option(help="Segments of the clips.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="A PANNs network: a distilled one's folder, or a file.")] = None,
     network: Annotated[str, typer.Option(help="What a PANNs authors' file holds: cnn14, cnn10 or cnn6.")] = "",
     profiles: Annotated[str, typer.Option(help="Precisions of a streaming bundle.")] = "small,balanced,exact",
@@ -47,6 +48,7 @@ def main(
     """Write the bundle of a checkpoint, or say why there is none."""
     if bundle.exists() and any(bundle.iterdir()) and not (bundle / "manifest.json").exists():
         raise ValueError(f"{bundle} holds something that is no bundle: choose an empty or new folder")
+    phrases, sounds, features = _read_from(checkpoint, phrases, sounds, features)
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as folder:
         made = Path(folder) / "bundle"
@@ -61,6 +63,22 @@ def main(
         made.rename(bundle)
     size = sum(file.stat().st_size for file in bundle.iterdir())
     print(json.dumps({"bundle": str(bundle), "bytes": size}))
+
+
+def _read_from(
+    checkpoint: Path, phrases: Path | None, sounds: Path | None, features: Path | None
+) -> tuple[Path, Path, Path]:
+    """What was given, else what the project has. A fine-tuned checkpoint brings its phrases, and its owner's own clips
+    for where the shared ones are not there."""
+    if phrases is None:
+        own = checkpoint / "phrases.txt"
+        phrases = own if own.is_file() else Path(__file__).parent / "phrases.txt"
+    alone = not (SHARED / "data/sounds/clips.csv").is_file() and (checkpoint / "clips.csv").is_file()
+    if sounds is None:
+        sounds = checkpoint if alone else SHARED / "data/sounds"
+    if features is None:
+        features = checkpoint / "features" if sounds == checkpoint else Path("runs/features")
+    return phrases, sounds, features
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -45,7 +45,7 @@ from export.profiles import RECIPES, sensitivity_table
 from export.quantise import heavy_nodes, quantise, quantise_blocks
 from export.stream_encoder import StreamEncoder, StreamNet, stream_encoder
 from export.streaming_verify import profile_gates, retrieval, retrieval_gates, windows_of_segments
-from export.verify import Gate, GateError
+from training.gates import Gate, GateError
 from training.sounds import Clip
 from training.train import MAX_WORDS, Checkpoint
 

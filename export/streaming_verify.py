@@ -21,8 +21,9 @@ from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_c
 from export.calibration import snr_db
 from export.profiles import Recipe
 from export.stream_encoder import StreamEncoder
-from export.verify import Gate, cosines
+from export.verify import cosines
 from training.evaluate import Report, evaluate
+from training.gates import Gate
 from training.sounds import Clip
 from training.train import Checkpoint
 

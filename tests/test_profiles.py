@@ -33,7 +33,7 @@ from export.profiles import RECIPES, Recipe, sensitivity  # noqa: E402
 from export.stream_graph import stream_graph  # noqa: E402
 from export.streaming_bundle import StreamingParts, judged  # noqa: E402
 from export.streaming_parts import load_encoder  # noqa: E402
-from export.verify import GateError  # noqa: E402
+from training.gates import GateError  # noqa: E402
 from training.panns import load_net, save_net  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -7,6 +7,7 @@
     python -m training distil                   # a slim CNN14 taught by mn04         -> runs/slim/
     python -m training stream                   # mn04 that streams, fine-tuned       -> runs/stream/
     python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
+    python -m training finetune --data FOLDER   # a sound of one's own                -> runs/finetuned/
 
 `make bundle` runs what the default bundle needs, in this order. An interrupted command goes on where it was.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import typer
 
 from edge_runtime.errors import EarmarkError
+from training.gates import GateError
 from training.sounds import read_clips
 
 __all__ = ["app"]
@@ -93,13 +95,9 @@ def features(
     out: Path = RUNS / "features",
 ) -> None:
     """Run the frozen encoder over every clip. Resumable: copies that are there stay."""
-    from training.distil import load_student
     from training.features import extract
-    from training.mel_tables import efficientat_mel, panns_mel
-    from training.mn import load_mn04
 
-    net = load_student(student) if student else load_mn04(weights)
-    front_end = panns_mel() if student else efficientat_mel()
+    net, front_end = _encoder(student, weights)
     for path in extract(read_clips(sounds), net, *front_end, out=out, copies=copies):
         print(path)
 
@@ -191,6 +189,35 @@ def train(
     print(json.dumps(checkpoint.validation))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def finetune(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Your recordings: a subfolder a sound, or with captions.csv.")],
+    checkpoint: Path = RUNS / "train",
+    out: Path = RUNS / "finetuned",
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Annotated[Path, typer.Option(help="Segments of those clips: replayed and measured.")] = RUNS / "features",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    student: Annotated[Path | None, typer.Option(help="A folder of `distil` or `stream`: its network.")] = None,
+) -> None:
+    """Teach a checkpoint a sound of one's own. Every field of FinetuneConfig is a flag: --steps, --keep, …
+
+    Exit code 1, and no checkpoint, where the new sound gains nothing or the old benchmark loses more than a point.
+    """
+    from training.finetune import FinetuneConfig
+    from training.teach import Lesson, teach
+
+    config = FinetuneConfig(**_parsed(context.args, _defaults(FinetuneConfig)))
+    net, front_end = _encoder(student, weights)
+    lesson = Lesson(data, checkpoint, out, sounds, features, phrase_lines())
+    try:
+        found = teach(lesson, net, front_end, config)
+    except GateError as error:
+        print(f"training: nothing was written: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(json.dumps({"out": str(out), "own_r1": found.own}))
+
+
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A checkpoint's folder, or a bundle's.")],
@@ -220,6 +247,21 @@ def evaluate(
         print(json.dumps({"model": str(model), "split": split, **report.figures()}))
     else:
         print("\n".join(markdown(report, f"{model}, {split} split")))
+
+
+def _encoder(student: Path | None, weights: Path) -> tuple[Any, tuple[Any, Any]]:
+    """The frozen encoder and its front end: mn04, or the network of a folder that `distil` or `stream` wrote."""
+    from training.distil import load_student
+    from training.mel_tables import efficientat_mel, panns_mel
+    from training.mn import load_mn04
+    from training.stream_mn import load_streaming_mn
+    from training.stream_tuning import FILE
+
+    if student is None:
+        return load_mn04(weights), efficientat_mel()
+    if (student / FILE).is_file():
+        return load_streaming_mn(student / FILE), efficientat_mel()
+    return load_student(student), panns_mel()
 
 
 def _heard_and_taught(clips: list, features: Path, copies: int, front_end: tuple, name: str) -> list[tuple]:

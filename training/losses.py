@@ -6,7 +6,7 @@ Every function takes cosines `(A, T)` of A audio and T text embeddings and retur
 import torch
 from torch import Tensor
 
-__all__ = ["cross_modal_info_nce", "max_margin", "similarity_distillation", "soft_tags"]
+__all__ = ["cross_modal_info_nce", "max_margin", "one_way_info_nce", "similarity_distillation", "soft_tags"]
 
 
 def max_margin(cosines: Tensor, positive: Tensor, *, margin: float = 0.2) -> Tensor:
@@ -28,10 +28,13 @@ def cross_modal_info_nce(cosines: Tensor, positive: Tensor, temperature: Tensor)
     cosines (A, T); positive (A, T) bool, at least one a row and a column.
     """
     logits = cosines / temperature
+    return (one_way_info_nce(logits, positive) + one_way_info_nce(logits.T, positive.T)) / 2
+
+
+def one_way_info_nce(logits: Tensor, positive: Tensor) -> Tensor:
+    """Each row's cross-entropy to a uniform target over its positives, one at least: logits and positive (A, T)."""
     target = positive.float()
-    by_audio = -(logits.log_softmax(dim=1) * target / target.sum(dim=1, keepdim=True)).sum(dim=1).mean()
-    by_text = -(logits.log_softmax(dim=0) * target / target.sum(dim=0, keepdim=True)).sum(dim=0).mean()
-    return (by_audio + by_text) / 2
+    return -(logits.log_softmax(dim=1) * target / target.sum(dim=1, keepdim=True)).sum(dim=1).mean()
 
 
 def soft_tags(cosines: Tensor, probabilities: Tensor, temperature: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,17 @@ class Checkpoint:
         model.load_state_dict(state["model"])
         return cls(model.eval(), state["vocabulary"], state["words_source"], state["config"], state["validation"])
 
+    def save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "retrieval": asdict(self.model.config),
+            "vocabulary": self.words,
+            "words_source": self.words_source,
+            "config": self.config,
+            "validation": self.validation,
+        }
+        torch.save(state, path)
+
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         tokenizer = self.tokenizer
         with torch.inference_mode():
@@ -150,22 +161,23 @@ class Sampler:
         for row, clip in enumerate(clips):
             if clip.split == "train":
                 by_recording[clip.recording].append(row)
-        self._recordings = list(by_recording.values())
+        self.recordings = list(by_recording.values())
         labels = sorted({clip.label for clip in clips})
         self._label = np.array([labels.index(clip.label) for clip in clips])
         self._same = same_sound(labels)
 
     def __len__(self) -> int:
-        return max(1, len(self._recordings) // self._batch)
+        return max(1, len(self.recordings) // self._batch)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        order = rng.permutation(len(self._recordings))
+        order = rng.permutation(len(self.recordings))
         for start in range(len(self)):
             chosen = order[start * self._batch : (start + 1) * self._batch]
-            rows = np.array([rng.choice(self._recordings[i]) for i in chosen])
-            yield self._of(rows, rng)
+            rows = np.array([rng.choice(self.recordings[i]) for i in chosen])
+            yield self.of(rows, rng)
 
-    def _of(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+    def of(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        """A batch of these clips, each through a random window of a random copy, with a random one of its texts."""
         segments, lengths, tags = [], [], []
         for row in rows:
             copy = int(rng.integers(len(self._copies)))
@@ -256,8 +268,8 @@ def train(
             report = found.evaluate(clips, copies[0], "val")
             score = selection_score(report)
             if score > best:
-                best = score
-                _save(out / "best.pt", found, retrieval, report.figures() | {"selection": score, "epoch": epoch})
+                best, figures = score, report.figures() | {"selection": score, "epoch": epoch}
+                replace(found, validation=figures).save(out / "best.pt")
             averaged.module.to(device)
             _keep(last, parts, config, rng, best=best, epoch=epoch)
             progress.update(task, completed=epoch + 1, description=f"loss {loss.item():.3f}, validation {score:.1f}")
@@ -341,15 +353,3 @@ def _padded(segments: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
     longest = int(lengths.max())
     x = torch.from_numpy(segments[:, :longest].astype(np.float32))
     return x, torch.arange(longest)[None, :] < torch.from_numpy(lengths)[:, None]
-
-
-def _save(path: Path, found: Checkpoint, retrieval: RetrievalConfig, validation: dict[str, float]) -> None:
-    state = {
-        "model": found.model.state_dict(),
-        "retrieval": asdict(retrieval),
-        "vocabulary": found.words,
-        "words_source": found.words_source,
-        "config": found.config,
-        "validation": validation,
-    }
-    torch.save(state, path)

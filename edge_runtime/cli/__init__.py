@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from edge_runtime.cli import archive, device, listen, phrases
+from edge_runtime.cli import archive, bundle, device, listen, phrases
 from edge_runtime.errors import EarmarkError
 
 __all__ = ["app", "main"]
@@ -34,7 +34,7 @@ app.command("search")(archive.search)
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(device.embed_app, name="embed")
 app.command("doctor")(device.doctor)
-app.add_typer(device.bundle_app, name="bundle")
+app.add_typer(bundle.app, name="bundle")
 app.command("devices")(device.devices)
 app.command("demo")(listen.demo)
 

@@ -1,4 +1,4 @@
-"""earmark doctor, devices, bundle info, embed: what this device has, and raw embeddings."""
+"""earmark doctor, devices, embed: what this device has, and raw embeddings."""
 
 import platform
 import sys
@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from edge_runtime.bundle import DEFAULT_BUNDLE, check_all_files
 from edge_runtime.bundle import Bundle as Model
+from edge_runtime.bundle import check_all_files
+from edge_runtime.bundle_store import chosen_bundle, telling_the_way_back
 from edge_runtime.cli.options import Bundle, GraphEngine, Home, Json, Profile, open_engine, print_json
 from edge_runtime.cpu import cpu_model
 from edge_runtime.engine import Engine
@@ -23,9 +24,8 @@ from edge_runtime.manifest import Manifest
 from edge_runtime.profile_choice import keep_choice
 from edge_runtime.tune import MIN_COSINE, fastest, measure_profiles
 
-__all__ = ["bundle_app", "devices", "doctor", "embed_app"]
+__all__ = ["devices", "doctor", "embed_app"]
 
-bundle_app = typer.Typer(help="The model that this device runs.", no_args_is_help=True)
 embed_app = typer.Typer(help="Embeddings as NumPy files.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option("--out", help="The .npy file to write.")]
@@ -41,16 +41,17 @@ def doctor(
     """Check this device: libraries, bundle, speed, microphone, home. Exit code 2 if something essential fails."""
     print(f"earmark on Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
     print(f"cpu         {cpu_model()}")
-    folder = bundle or DEFAULT_BUNDLE
-    check_all_files(folder)
-    if tune:
-        _tune(folder, home or default_home())
-    model = Model.open(bundle, profile=profile, engine=graph_engine, home=home or default_home(), write=tune)
+    chosen = chosen_bundle(bundle, home or default_home())
+    with telling_the_way_back(chosen):
+        check_all_files(chosen.folder)
+        if tune:
+            _tune(chosen.folder, home or default_home())
+        model = Model.open(chosen.folder, profile=profile, engine=graph_engine, home=home or default_home(), write=tune)
     if model.profile:
         print(f"profile     {model.profile} of {', '.join(model.manifest.profiles)}")
     print(f"engine      {model.engine} of {', '.join(installed_engines())}")
     figures = ", ".join(f"{name} {value:.6f}" for name, value in model.self_test().items())
-    print(f"bundle      {model.manifest.name} {model.manifest.version}, {model.fingerprint}")
+    print(f"bundle      {model.manifest.name} {model.manifest.version}, {model.fingerprint}; {chosen.why}")
     print(f"self-test   passed: {figures}")
     hop_s, took_s = _speed(model)
     print(
@@ -84,42 +85,6 @@ def devices(as_json: Json = False) -> None:
             print_json(name=name)
         else:
             print(name)
-
-
-@bundle_app.command("info")
-def info(bundle: Bundle = None, as_json: Json = False) -> None:
-    """What the bundle is: model, precisions and why, licence, measured quality."""
-    model = Model.open(bundle)
-    manifest = model.manifest
-    graphs = {
-        "encoder": manifest.encoder.graph,
-        "head": manifest.head.graph,
-        "text encoder": manifest.text.graph,
-    }
-    if as_json:
-        print_json(
-            name=manifest.name,
-            version=manifest.version,
-            fingerprint=model.fingerprint,
-            licence=manifest.licence,
-            graphs={name: vars(graph) for name, graph in graphs.items()},
-            profiles={name: each.figures for name, each in manifest.profiles.items()},
-            quality=manifest.quality,
-        )
-        return
-    print(f"{manifest.name} {manifest.version}, fingerprint {model.fingerprint}, in {model.folder}")
-    print(f"window {manifest.window_s:.2f} s, hop {manifest.hop_s:.2f} s, E = {manifest.head.width}")
-    for name, graph in graphs.items():
-        size = (model.folder / graph.file).stat().st_size / 1e6
-        print(f"{name:13} {graph.precision:12} {size:5.1f} MB  {graph.why}")
-    for name, each in manifest.profiles.items():
-        figures = ", ".join(f"{figure} {value:.4g}" for figure, value in each.figures.items())
-        print(f"profile       {name:12} encoder {each.encoder.precision}, head {each.head.precision}; {figures}")
-    print(f"licence: {manifest.licence}")
-    for notice in manifest.notices:
-        print(f"  {notice}")
-    for name, value in manifest.quality.items():
-        print(f"  {name:32} {value:.2f}")
 
 
 @embed_app.command("audio")

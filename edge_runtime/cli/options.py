@@ -26,7 +26,9 @@ __all__ = [
 
 TopK = Annotated[int, typer.Option("--top", min=1, help="How many to show.")]
 PhraseFile = Annotated[Path | None, typer.Option("--phrases", help="Use these phrases, one a line, for this call.")]
-Bundle = Annotated[Path | None, typer.Option("--bundle", help="A model's folder (default: the one in the package).")]
+Bundle = Annotated[
+    Path | None, typer.Option("--bundle", help="A model's folder (default: the installed one, else the package's).")
+]
 Home = Annotated[
     Path | None,
     typer.Option("--home", help="Vocabulary and archive (default: $EARMARK_HOME or the XDG data folder)."),
