@@ -101,8 +101,6 @@ class Bundle:
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
         width, joint = manifest.encoder.width, manifest.head.width
-        has_background = BACKGROUND in manifest.files
-        self.background = Background.load(folder / BACKGROUND, width=joint) if has_background else None
         self._states = parts.states
 
         def opened(graph: Graph, engine: str, **io: Any) -> OpenGraph:
@@ -114,6 +112,8 @@ class Bundle:
         self._encoder = opened(parts.encoder, engine, **self._encoder_io())
         io = {"inputs": {"token_ids": (None, None)}, "outputs": {"embedding": (None, joint)}}
         self._text = opened(text, DEFAULT_ENGINE, **io)
+        has_background = BACKGROUND in manifest.files
+        self.background = Background.load(folder / BACKGROUND, width=joint) if has_background else None
 
     @classmethod
     def open(
@@ -140,7 +140,8 @@ class Bundle:
         choice = settle(home, Manifest.read(folder), profile=profile, engine=engine)
         cache = GraphCache(home / "graphs") if home is not None else None
         bundle = cls(folder, profile=choice.profile, engine=choice.engine, threads=threads, cache=cache, write=write)
-        for name in ("golden.npz", "phrases.jsonl"):
+        optional = [BACKGROUND] if (folder / BACKGROUND).exists() else []
+        for name in ("golden.npz", "phrases.jsonl", *optional):
             if name not in bundle.manifest.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         bundle.self_test()

@@ -65,7 +65,7 @@ class BundleStore:
         path = self.folder / POINTER
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))["history"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # no home yet, or no folder: whoever writes to it will say so
             return [None]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(f"{path} cannot be read ({error}): install the bundle again") from error

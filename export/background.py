@@ -23,9 +23,11 @@ __all__ = ["AMBIENCE", "background_of", "calibrated", "equal_error", "noises"]
 AMBIENCE = ("speechcommands_noise", "blanket", "librosa_data", "skmaad")
 """Sources of long ambiences without an event of their own."""
 LEVELS_DBFS = (-74, -66, -58, -50, -42, -34, -26, -18)
-TILTS = (0.0, 0.5, 1.0, 1.5, 2.0)
+TILTS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0)
 """Noise power falls with frequency to this: white, pink at 1, brown at 2."""
 HUMS_HZ = (50, 60, 100, 120)
+SHORT_S = (1.0, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0)
+"""Noise is also as short as this: what is short sounds otherwise to the network, and scores otherwise."""
 MAX_WINDOWS = 4
 """Of one recording: an hour of one forest is no more background than a minute."""
 
@@ -64,8 +66,9 @@ def background_of(engine: Engine, clips: Sequence[Clip]) -> Background:
     manifest = engine.bundle.manifest
     rate_hz = manifest.mel.rate_hz
     rows: list[tuple[np.ndarray, bool, bool]] = []
-    for held in (False, True):
-        for sound in noises(rate_hz, manifest.window_s, seed=int(held)):
+    lengths = [(seconds, False) for seconds in (*SHORT_S, manifest.window_s)] + [(manifest.window_s, True)]
+    for seed, (seconds, held) in enumerate(lengths):
+        for sound in noises(rate_hz, seconds, seed=seed):
             rows += [(each.window.embedding, True, held) for each in engine.listen([sound], rate_hz=rate_hz, k=1)]
     for clip in clips:
         if clip.source in AMBIENCE:

@@ -38,16 +38,25 @@ SOFTWARE."""
 
 
 def model_card(
-    manifest: Manifest, clips: Sequence[Clip], words_source: str, gates: Sequence[str], reports: dict[str, Report]
+    manifest: Manifest,
+    clips: Sequence[Clip],
+    words_source: str,
+    gates: Sequence[str],
+    reports: dict[str, Report],
+    *,
+    encoder: Sequence[str] = (),
 ) -> str:
-    """The card's text. `reports` by the title of their table; `gates` are the export's own measurements."""
+    """The card's text. `reports` by the title of their table; `gates` are the export's own measurements; `encoder`:
+    what else is to be said of a streaming encoder, which was trained here."""
     heard = Counter(clip.source for clip in clips if clip.split == "train")
+    mit = any("MIT licence" in notice for notice in manifest.notices)
     graphs = {"audio encoder": manifest.encoder.graph, "head": manifest.head.graph, "text encoder": manifest.text.graph}
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
         "Hears everyday and field sounds and matches them with free-text captions in one joint space of "
-        f"{manifest.head.width} numbers. Windows of {manifest.window_s:.2f} s.",
+        f"{manifest.head.width} numbers. Windows of {manifest.window_s:.2f} s"
+        f"{', computed a hop at a time: the encoder streams' if encoder else ''}.",
         "",
         "## Parts",
         "| graph | precision | why |",
@@ -58,8 +67,12 @@ def model_card(
         f"Text: word vectors ({words_source}), NetRVLAD, FC, "
         'context gate, L2. Architecture: Lou et al., "Audio-Text Retrieval in Context" (2022), with a smaller encoder.',
         "",
+        *encoder,
         "## Training data",
-        "The audio encoder is as published (AudioSet); only the two towers were trained here, on:",
+        "The audio encoder is made from a published one (see the notices) and was trained further here, with the two "
+        "towers, on:"
+        if encoder
+        else "The audio encoder is as published (AudioSet); only the two towers were trained here, on:",
         "",
         "| source | clips |",
         "|---|---|",
@@ -76,12 +89,7 @@ def model_card(
         "",
         *(f"- {notice}" for notice in manifest.notices),
         "",
-        "MIT licence of the audio encoder:",
-        "",
-        "```",
-        MIT_NOTICE,
-        "```",
-        "",
+        *(["MIT licence of the audio encoder:", "", "```", MIT_NOTICE, "```", ""] if mit else []),
         "## Measured at export",
         "```",
         *gates,

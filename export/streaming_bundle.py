@@ -39,12 +39,14 @@ from edge_runtime.phrases import Phrases, digest_of
 from edge_runtime.vector_index import VectorIndex
 from export.background import background_of, calibrated
 from export.bundle import INDEX, golden_signal
+from export.card import model_card
 from export.graphs import head_graph, text_graph
 from export.precision import HEAVY_WEIGHTS, int8_text
 from export.profiles import RECIPES, sensitivity_table
 from export.quantise import heavy_nodes, quantise, quantise_blocks
 from export.stream_encoder import StreamEncoder, StreamNet, stream_encoder
 from export.streaming_verify import profile_gates, retrieval, retrieval_gates, windows_of_segments
+from training.evaluate import Report
 from training.gates import Gate, GateError
 from training.sounds import Clip
 from training.train import MAX_WORDS, Checkpoint
@@ -121,7 +123,17 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     shipped = Bundle(folder)
     index = VectorIndex.build(shipped.embed_text(parts.phrases), INDEX)
     index.save(folder / "phrases.hnsw", fingerprint=shipped.fingerprint, content=digest_of(parts.phrases))
-    card = _card(manifest, [str(gate) for gate in gates], sensitivity_table(rows) if rows else "")
+    report = _as_shipped(folder, parts)
+    if report:
+        manifest = dataclasses.replace(manifest, quality=manifest.quality | report.figures())
+    card = model_card(
+        manifest,
+        parts.ambience,
+        parts.checkpoint.words_source,
+        [str(gate) for gate in gates],
+        {"Test split, as shipped": report} if report else {},
+        encoder=[*_profile_table(manifest), "", *([sensitivity_table(rows), ""] if rows else [])],
+    )
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
     manifest = dataclasses.replace(manifest, files={name: sha256_of(folder / name) for name in names})
@@ -243,13 +255,17 @@ def _write_golden(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> N
     next(iter(answers.values())).save(folder / "golden.npz", profiles=embeddings)
 
 
-def _card(manifest: Manifest, gates: Sequence[str], table: str) -> str:
-    lines = [
-        f"# {manifest.name} {manifest.version}",
-        "",
-        f"Hears sounds and matches them with free-text captions in one joint space of {manifest.head.width} numbers. "
-        f"Windows of {manifest.window_s:.2f} s, computed a hop at a time: the encoder streams.",
-        "",
+def _as_shipped(folder: Path, parts: StreamingParts) -> Report | None:
+    """The test split through the profile that an untuned device runs; None without labelled recordings."""
+    test = [clip for clip in parts.ambience if clip.split == "test"]
+    if not test or not parts.clips:
+        return None
+    bundle = Bundle(folder, profile=parts.profiles[0])
+    return retrieval(Engine(bundle, Phrases.of(bundle, parts.phrases), None), test)[0]
+
+
+def _profile_table(manifest: Manifest) -> list[str]:
+    return [
         "| profile | encoder | head | segments' SNR, dB | lowest embedding cosine |",
         "|---|---|---|---|---|",
         *(
@@ -257,17 +273,4 @@ def _card(manifest: Manifest, gates: Sequence[str], table: str) -> str:
             f"{each.figures['snr_db']:.1f} | {each.figures['embedding_cosine']:.4f} |"
             for name, each in manifest.profiles.items()
         ),
-        "",
-        table,
-        "",
-        "## Licence",
-        f"{manifest.licence[0].upper()}{manifest.licence[1:]}.",
-        "",
-        *(f"- {notice}" for notice in manifest.notices),
-        "",
-        "## Measured at export",
-        "```",
-        *gates,
-        "```",
     ]
-    return "\n".join(lines) + "\n"

@@ -22,7 +22,6 @@ from edge_runtime.listener import Listener  # noqa: E402
 from edge_runtime.mel import log_mel  # noqa: E402
 from training.panns import CNN10, Panns  # noqa: E402
 from training.sounds import COLUMNS  # noqa: E402
-from training.train import _save  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
@@ -45,7 +44,7 @@ def exported(net, tmp_path_factory) -> Path:
     save_published(net, folder / "Cnn10_mAP=0.380.pth")
     checkpoint = random_checkpoint(CNN10.segment_dim)
     (folder / "train").mkdir()
-    _save(folder / "train/best.pt", checkpoint, checkpoint.model.config, {})
+    checkpoint.save(folder / "train/best.pt")
     save_sounds(folder / "sounds")
     (folder / "phrases.txt").write_text("".join(f"{phrase}\n" for phrase in PHRASES))
     files = ["--encoder", folder / "Cnn10_mAP=0.380.pth", "--sounds", folder / "sounds"]

@@ -299,7 +299,7 @@ def test_a_dual_encoder_of_another_width_is_refused(net):
 
 
 def test_an_unknown_profile_is_refused_at_export(net):
-    with pytest.raises(ValueError, match=r"\['huge'\] are not known; there are exact, balanced, small, tiny"):
+    with pytest.raises(ValueError, match=r"\['huge'\] are not known; there are exact, light, balanced, small, tiny"):
         StreamingParts(net, random_checkpoint(32), "x", "0", "none", [], ["rain"], sounds(2), profiles=("huge",))
 
 

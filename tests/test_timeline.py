@@ -22,11 +22,11 @@ class Screen:
     def __init__(self, *, terminal: bool) -> None:
         self.out = io.StringIO()
         console = Console(file=self.out, force_terminal=terminal, width=100, highlight=False, markup=False)
-        self.timeline = Timeline(console, heard=0.4, hop_s=HOP_S)
+        self.timeline = Timeline(console, hop_s=HOP_S)
 
     def say(self, hop: int, phrase: str, score: float = 0.8, *, provisional: bool = False) -> list[str]:
         """The answer of the window that ends with this hop; returns the lines."""
-        matches = (Match(phrase, score), Match("something much longer that stands behind it", 0.1))
+        matches = (Match(phrase, score, 0.4), Match("something much longer that stands behind it", 0.1, 0.4))
         window = Window(0.0, hop * HOP_S, np.zeros(2, np.float32), not provisional, 0, provisional=provisional)
         self.timeline.add(Heard(window.start_s, window.end_s, matches, window))
         return self.lines
