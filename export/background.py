@@ -66,6 +66,10 @@ def background_of(engine: Engine, clips: Sequence[Clip]) -> Background:
     manifest = engine.bundle.manifest
     rate_hz = manifest.mel.rate_hz
     rows: list[tuple[np.ndarray, bool, bool]] = []
+    segment = round(manifest.segment_s * rate_hz)
+    for count in range(1, manifest.window.segments + 1):  # of silence there is one for each length, so all are known
+        silence = np.zeros(count * segment, np.float32)
+        rows += [(each.window.embedding, True, False) for each in engine.listen([silence], rate_hz=rate_hz, k=1)]
     lengths = [(seconds, False) for seconds in (*SHORT_S, manifest.window_s)] + [(manifest.window_s, True)]
     for seed, (seconds, held) in enumerate(lengths):
         for sound in noises(rate_hz, seconds, seed=seed):

@@ -9,15 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.bundle import Bundle
+from edge_runtime.bundle import Bundle, check_all_files
 from edge_runtime.errors import BundleError, EarmarkError
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.listener import Listener
-from edge_runtime.manifest import EncoderSpec, Graph, StateSpec, StreamSpec
+from edge_runtime.manifest import EncoderSpec, Graph, Manifest, StateSpec, StreamSpec
 from edge_runtime.mel import log_mel
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.stream_mobile_graph import RIGHT_COLUMNS, stream_mobile_graph
 from export.streaming_bundle import StreamingParts, export_streaming
+from training.features import load_samples
 from training.mn import MobileNet, MobileNetConfig
 from training.stream_mn import (
     STREAMING_MN04,
@@ -221,3 +222,26 @@ def test_a_streaming_bundle_hears_live_what_it_hears_in_the_whole(mobile_parts, 
 def test_a_precision_that_mn04_does_not_have_is_an_error(mobile_parts, tmp_path: Path):
     with pytest.raises(ValueError, match=r"no int8 form.*choose light or exact"):
         export_streaming(tmp_path, replace(mobile_parts, profiles=("small",)))
+
+
+SHIPPED = Path(__file__).parents[1] / "export/bundles/earmark-mn04-stream"
+
+
+def test_the_shipped_streaming_bundle_is_whole_and_hears_live_what_it_hears_in_the_whole(recordings: Path):
+    check_all_files(SHIPPED)
+    bundle = Bundle.open(SHIPPED)
+    samples = load_samples(recordings / "five.wav", bundle.manifest.mel.rate_hz)
+    encoder = bundle.encoder(hop=1)
+    frames = log_mel(bundle.manifest.mel, bundle.tables, samples)
+    for block in np.array_split(frames, 23):
+        encoder.push(block)
+    encoder.flush()
+    assert np.array_equal(encoder.segments(0, encoder.available), bundle.whole_clip(frames))
+
+
+def test_the_shipped_streaming_bundle_names_its_encoders_licence():
+    manifest = Manifest.read(SHIPPED)
+    assert any("Florian Schmid" in notice for notice in manifest.notices)
+    assert "non-commercial" in manifest.licence
+    assert "Permission is hereby granted" in (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert all(b"site-packages" not in (SHIPPED / name).read_bytes() for name in manifest.files)

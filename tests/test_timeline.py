@@ -58,7 +58,7 @@ def test_a_shorter_line_leaves_nothing_of_the_longer_one(terminal):
     (line,) = terminal.say(1, "rain", 0.3)
     assert line.endswith(NOTHING)
     assert NOTHING[-5:] not in terminal.say(2, "a dog")[0].split("a dog")[0]
-    terminal.timeline.add(Heard(0, 3 * HOP_S, (Match("a dog", 0.9),), Window(0, 3 * HOP_S, np.zeros(2), True, 0)))
+    terminal.timeline.add(Heard(0, 3 * HOP_S, (Match("a dog", 0.9, 0.4),), Window(0, 3 * HOP_S, np.zeros(2), True, 0)))
     assert terminal.lines[-1].endswith("0.90 a dog")
 
 
