@@ -81,6 +81,7 @@ def tune_stream(
         for name, part in parts.items():
             part.load_state_dict(state[name])
         first, rng.bit_generator.state = state["epoch"] + 1, state["rng"]
+        torch.set_rng_state(state["torch_rng"])
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("step {task.completed} of {task.total}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("fine-tuning", total=total, completed=first * steps)
@@ -99,7 +100,8 @@ def tune_stream(
                 running += loss.item()
                 progress.update(task, advance=1, description=f"epoch {epoch + 1}, loss {running / (step + 1):.4f}")
             state = {name: part.state_dict() for name, part in parts.items()}
-            state |= {"config": asdict(config), "epoch": epoch, "rng": rng.bit_generator.state}
+            state |= {"config": asdict(config), "epoch": epoch}
+            state |= {"rng": rng.bit_generator.state, "torch_rng": torch.get_rng_state()}
             torch.save(state, last.with_suffix(".part"))
             last.with_suffix(".part").replace(last)
             save_streaming_mn(net, out / FILE)
