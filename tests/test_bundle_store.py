@@ -69,26 +69,33 @@ def test_install_list_rollback_remove_by_the_real_command(earmark: Earmark, reco
     assert [row["name"] for row in earmark("bundle", "list", "--json").rows] == ["the package's own"]
 
 
+PADDING_BYTES = 64 << 20
+"""Enough to copy and to hash that a signal comes while the install is at work."""
+
+
 @pytest.mark.parametrize(
-    "wait_s", [0.2, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(0.6, marks=pytest.mark.slow)]
+    "copied_bytes",
+    [
+        PADDING_BYTES,  # all is copied, and is being verified
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(PADDING_BYTES // 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_install_leaves_the_old_bundle_active_and_the_next_one_clears_up(
-    earmark: Earmark, tmp_path: Path, wait_s: float
+    earmark: Earmark, tmp_path: Path, copied_bytes: int
 ) -> None:
     old, new = another_model(tmp_path / "old", name="old"), another_model(tmp_path / "new", name="new", min_frames=194)
     store = BundleStore(earmark.home)
     name = store.install(old)
-    # enough bytes to copy and to hash that the signal comes while the install is at work
     manifest = Manifest.read(new)
-    (new / "padding.bin").write_bytes(os.urandom(64 << 20))
+    (new / "padding.bin").write_bytes(os.urandom(PADDING_BYTES))
     files = manifest.files | {"padding.bin": sha256_of(new / "padding.bin")}
     dataclasses.replace(manifest, files=files).write(new)
     running = earmark.start("bundle", "install", new)
-    for _ in range(6000):
-        if list(store.folder.glob(".part-*")):
+    for _ in range(60_000):
+        if any(path.stat().st_size >= copied_bytes for path in store.folder.glob(".part-*/**/padding.bin")):
             break
-        time.sleep(0.01)
-    time.sleep(wait_s)
+        time.sleep(0.001)
     running.send_signal(signal.SIGKILL)
     assert running.wait(60) == -signal.SIGKILL, "the install was over before the signal came"
     running.communicate()
