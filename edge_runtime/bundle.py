@@ -9,11 +9,11 @@ Opening checks, in this order: the manifest, the sha256 of every file that is us
 and the self-test: a known signal must give the known answers of `golden.npz` on this very CPU.
 
 With a home, a bundle opens with the profile and in the engine that `earmark doctor --tune` found best on this CPU, and
-the graphs of one that has profiles come optimised and mapped from the home's cache.
+its heavy graphs come optimised and mapped from the home's cache.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,20 @@ from edge_runtime.background import FILE as BACKGROUND
 from edge_runtime.background import Background
 from edge_runtime.encoder import WindowedEncoder
 from edge_runtime.errors import BundleError
-from edge_runtime.graph import OpenGraph
+from edge_runtime.experts import Experts
+from edge_runtime.golden import Golden
+from edge_runtime.graph import OpenGraph, Shape
 from edge_runtime.graph_cache import GraphCache
 from edge_runtime.graph_engine import DEFAULT_ENGINE, open_graph
-from edge_runtime.manifest import Graph, Manifest, sha256_of
+from edge_runtime.heap import hand_back
+from edge_runtime.manifest import ExpertSpec, Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
+from edge_runtime.on_demand import OnDemand
 from edge_runtime.profile_choice import settle
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "Golden", "check_all_files"]
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "check_all_files"]
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
 
@@ -41,33 +45,10 @@ MIN_COSINE = 0.999
 and a damaged graph or a broken kernel falls far below .99."""
 MAX_MEL_ERROR = 2e-3
 """Self-test bound on log-mel, absolute: FFT libraries differ by 1e-4 in the quietest bands."""
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A generated signal and what each stage answers: `signal (n,)`, `log_mel (T, M)`, `embedding (E,)`, all float32;
-    `token_ids (L,)` int64 and `text_embedding (E,)` float32. A file holds an embedding for each profile."""
-
-    signal: np.ndarray
-    log_mel: np.ndarray
-    embedding: np.ndarray
-    token_ids: np.ndarray
-    text_embedding: np.ndarray
-
-    def save(self, path: Path, *, profiles: Mapping[str, np.ndarray] | None = None) -> None:
-        """Write it; `profiles`: the embedding (E,) of each profile by name."""
-        arrays: dict[str, Any] = dict(vars(self))
-        arrays |= {f"embedding.{name}": embedding for name, embedding in (profiles or {}).items()}
-        np.savez_compressed(path, **arrays)
-
-    @classmethod
-    def load(cls, path: Path, *, profile: str | None = None) -> "Golden":
-        """What `profile` answers (default: the bundle's one precision)."""
-        keys = {name: name for name in cls.__dataclass_fields__}
-        if profile is not None:
-            keys["embedding"] = f"embedding.{profile}"
-        with np.load(path, allow_pickle=False) as file:
-            return cls(**{name: file[key] for name, key in keys.items()})
+LOOK_AHEAD_SEGMENTS = 8
+"""More than any encoder's here, the front end's block included."""
+MIN_CACHED_BYTES = 16 << 20
+"""Smaller graphs load in a tenth of a second as they are; optimising them first would take ten times that."""
 
 
 class Bundle:
@@ -84,7 +65,7 @@ class Bundle:
         write: bool = True,
     ) -> None:
         """`engine` runs encoder and head. `cache` keeps onnxruntime's optimised graphs; with `write=False` it is only
-        read."""
+        read. Graphs are opened when they are first run."""
         self.folder = folder
         self.manifest = manifest = Manifest.read(folder)
         parts = manifest.profile(profile)
@@ -96,7 +77,7 @@ class Bundle:
         optimised = {graph.file: self._optimised(graph, cache, write=write) for graph in cached}
         idle = {graph.file for each in manifest.profiles.values() for graph in (each.encoder, each.head)}
         idle -= {graph.file for graph in audio}
-        idle |= {file for file, path in optimised.items() if path is not None}
+        idle |= {text.file} | {file for file, path in optimised.items() if path is not None}
         _check_files(folder, manifest, unread=idle)
         self.tables = MelTables.load(folder / "mel.npz", manifest.mel)
         self.tokenizer = Tokenizer.load(folder / "tokenizer.json", max_words=manifest.text.max_words)
@@ -105,15 +86,20 @@ class Bundle:
 
         def opened(graph: Graph, engine: str, **io: Any) -> OpenGraph:
             source, form = folder / graph.file, optimised.get(graph.file)
+            if graph is text and form is None:  # opened again and again: it may be another by now
+                _check_file(source, manifest.files[graph.file])
             return open_graph(source, form, precision=graph.precision, engine=engine, threads=threads, **io)
 
-        # the head first: its one heavy weight is there twice while it is packed, and nothing else yet
-        self._head = opened(parts.head, engine, inputs={"segments": (None, width)}, outputs={"embedding": (joint,)})
-        self._encoder = opened(parts.encoder, engine, **self._encoder_io())
+        segments: dict[str, Shape] = {"segments": (None, width)}
+        segments |= {expert.head_input: (None, expert.width) for expert in manifest.experts}
+        self._head = OnDemand(partial(opened, parts.head, engine, inputs=segments, outputs={"embedding": (joint,)}))
+        self._encoder = OnDemand(partial(opened, parts.encoder, engine, **self._encoder_io()))
+        self._experts: list[tuple[ExpertSpec, OnDemand]] = []
+        for each in manifest.experts:
+            io: dict[str, Any] = {"inputs": {"samples": (None,)}, "outputs": {"segments": (None, each.width)}}
+            self._experts.append((each, OnDemand(partial(opened, each.graph, engine, **io))))
         io = {"inputs": {"token_ids": (None, None)}, "outputs": {"embedding": (None, joint)}}
-        self._text = opened(text, DEFAULT_ENGINE, **io)
-        has_background = BACKGROUND in manifest.files
-        self.background = Background.load(folder / BACKGROUND, width=joint) if has_background else None
+        self._text = OnDemand(partial(opened, text, DEFAULT_ENGINE, **io))
 
     @classmethod
     def open(
@@ -145,7 +131,16 @@ class Bundle:
             if name not in bundle.manifest.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         bundle.self_test()
+        _ = bundle.background  # refused now rather than at the first match
+        hand_back()
         return bundle
+
+    @cached_property
+    def background(self) -> Background | None:
+        """What phrases are held against (background.py); None in a bundle without one."""
+        if BACKGROUND not in self.manifest.files:
+            return None
+        return Background.load(self.folder / BACKGROUND, width=self.manifest.head.width)
 
     @property
     def fingerprint(self) -> str:
@@ -165,17 +160,30 @@ class Bundle:
         what fits the manifest's hop); BundleError where it cannot take it. A windowed one has no such limit."""
         spec, keep = self.manifest.encoder, self.manifest.window.segments
         if spec.stream is None:
-            return WindowedEncoder(self._encoder, spec, silence=self.silence, keep_segments=keep)
+            return WindowedEncoder(self._encoder.open(), spec, silence=self.silence, keep_segments=keep)
         hop = hop if hop is not None else spec.stream.chunk_for(self.manifest.window.hop)
-        return StreamingEncoder(self._encoder, spec, self._states, silence=self.silence, keep_segments=keep, hop=hop)
+        return StreamingEncoder(
+            self._encoder.open(), spec, self._states, silence=self.silence, keep_segments=keep, hop=hop
+        )
 
     def whole_clip(self, frames: np.ndarray) -> np.ndarray:
         """A streaming bundle's encoder offline: frames (T, M) of one segment or more -> (T // segment_frames, D)."""
-        return whole_clip(self._encoder, self.manifest.encoder, self._states, frames)
+        return whole_clip(self._encoder.open(), self.manifest.encoder, self._states, frames)
 
-    def embed_segments(self, segments: np.ndarray) -> np.ndarray:
-        """Segments (S, D) of one window -> its embedding (E,), unit length."""
-        return self._head(segments=segments)
+    def experts(self) -> Experts:
+        """A new state of the further encoders for one source."""
+        # a window begins before what was last complete; a streaming encoder withholds a hop and its look-ahead
+        keep = (2 * self.manifest.window.segments + LOOK_AHEAD_SEGMENTS) * self._segment_samples
+        opened = [(spec, graph.open()) for spec, graph in self._experts]
+        return Experts(opened, rate_hz=self.manifest.mel.rate_hz, keep_samples=keep)
+
+    @property
+    def _segment_samples(self) -> int:
+        return self.manifest.encoder.segment_frames * self.manifest.mel.hop_samples
+
+    def embed_segments(self, segments: np.ndarray, of_experts: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Segments (S, D) of one window, and what `Experts.between` has of it -> its embedding (E,), unit length."""
+        return self._head(segments=segments, **(of_experts or {}))
 
     def embed_text(self, phrases: Sequence[str]) -> np.ndarray:
         """Phrases -> (B, E) unit vectors. Raises PhraseError where a phrase has no known word or is too long.
@@ -185,21 +193,54 @@ class Bundle:
         rows = [self._text(token_ids=batch_of([self.tokenizer.encode(phrase)])) for phrase in phrases]
         return np.concatenate(rows) if rows else np.zeros((0, self.manifest.head.width), np.float32)
 
+    def close_text(self) -> None:
+        """Let go of the text encoder, until `embed_text` opens it again, in milliseconds."""
+        self._text.close()
+
     def thresholds(self, phrases: np.ndarray) -> np.ndarray:
-        """Embeddings (P, E) of phrases -> the cosine (P,) from which each counts as heard."""
+        """Embeddings (P, E) of phrases -> how far above a window's `reference` each counts as heard, (P,)."""
         match = self.manifest.match
         if self.background is None:
             return np.full(len(phrases), match.heard, np.float32)
-        return self.background.thresholds(phrases, deviations=match.deviations, floor=match.heard)
+        return self.background.thresholds(phrases, match)
+
+    def noise_floors(self, phrases: np.ndarray) -> np.ndarray:
+        """Embeddings (P, E) of phrases -> what each of `thresholds` exceeds because noise reaches as much, (P,)."""
+        if self.background is None:
+            return np.full(len(phrases), -np.inf)
+        return self.background.noise_floors(phrases)
+
+    @property
+    def least_threshold(self) -> float:
+        """What none of `thresholds` is below."""
+        match = self.manifest.match
+        return match.margin if self.background and self.background.bank else match.heard
+
+    def reference(self, windows: np.ndarray) -> np.ndarray:
+        """Embeddings (W, E) of windows -> how near each is to sounds at large, (W,); zeros without a label bank."""
+        if self.background is None:
+            return np.zeros(len(windows), np.float32)
+        return self.background.reference(windows)
+
+    @property
+    def popularity(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What a search takes off the scores of windows (W, E) that are nearer to every text than the background is
+        (label_bank.py); None where that was not found to help this bundle."""
+        sharpness = self.manifest.match.sharpness
+        return self.background.popularity(sharpness) if self.background and sharpness else None
 
     def answers(self, signal: np.ndarray, token_ids: np.ndarray) -> Golden:
         """What this bundle says to a signal (n,) of at most one window and to token ids (L,)."""
+        text = self._text(token_ids=batch_of([token_ids]))[0]
+        self.close_text()  # the other graphs take its place in memory
+        self._head.open()  # first: its one heavy weight is there twice while it is packed
         frames = log_mel(self.manifest.mel, self.tables, signal)
         encoder = self.encoder()
         encoder.push(frames)
         encoder.flush()
-        embedding = self.embed_segments(encoder.segments(0, encoder.available))
-        text = self._text(token_ids=batch_of([token_ids]))[0]
+        experts = self.experts()
+        experts.push(signal)
+        embedding = self.embed_segments(encoder.segments(0, encoder.available), experts.between(0, len(signal)))
         return Golden(signal, frames, embedding, token_ids, text)
 
     def self_test(self) -> dict[str, float]:
@@ -212,6 +253,8 @@ class Bundle:
                 "audio_cosine": float(found.embedding @ golden.embedding),
                 "text_cosine": float(found.text_embedding @ golden.text_embedding),
             }
+        except BundleError:
+            raise
         except Exception as error:  # whatever zipfile, NumPy or onnxruntime raise on arrays that do not fit
             raise BundleError(f"golden.npz does not fit this bundle ({error}): export the bundle again") from error
         good = figures["log_mel_max_error"] <= MAX_MEL_ERROR
@@ -233,15 +276,16 @@ class Bundle:
         return {"inputs": {"log_mel": (1, bands, None)}, "outputs": {"segments": (None, spec.width)}}
 
     def _optimised(self, graph: Graph, cache: GraphCache | None, *, write: bool) -> Path | None:
-        """This CPU's form of a graph; None where there is none. A bundle of one precision is small and has none."""
-        if cache is None or not self.manifest.profiles:
+        """This CPU's form of a graph; None where there is none, as of a small one."""
+        source = self.folder / graph.file
+        if cache is None or not source.is_file() or source.stat().st_size < MIN_CACHED_BYTES:
             return None
         sha256 = self.manifest.files[graph.file]
         found = cache.find(sha256)
         if found is not None or not write:
             return found
-        _check_file(self.folder / graph.file, sha256)
-        return cache.build(self.folder / graph.file, sha256)
+        _check_file(source, sha256)
+        return cache.build(source, sha256)
 
 
 def check_all_files(folder: Path) -> None:
@@ -250,7 +294,8 @@ def check_all_files(folder: Path) -> None:
 
 
 def _check_files(folder: Path, manifest: Manifest, *, unread: set[str]) -> None:
-    """All files must be there; those that are `unread` (other profiles, or cached in another form) are not hashed."""
+    """All files must be there; those that are `unread` (other profiles, cached in another form, or hashed when they are
+    opened) are not hashed here."""
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():

@@ -17,14 +17,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle, check_all_files
-from edge_runtime.bundle_archive import MAX_BYTES, MAX_FILES, unpack
 from edge_runtime.errors import BundleError, HomeError
 from edge_runtime.manifest import Manifest, sha256_of
 
@@ -90,6 +88,10 @@ class BundleStore:
 
         Raises BundleError, and nothing has changed, where `source` is no whole bundle or fails its self-test.
         """
+        import tempfile
+
+        from edge_runtime.bundle_archive import unpack  # every listener reads this module, few ever unpack
+
         with self._writing(), tempfile.TemporaryDirectory(dir=self.folder, prefix=PART) as scratch:
             made = Path(scratch) / "bundle"
             made.mkdir()
@@ -212,6 +214,8 @@ def telling_the_way_back(chosen: Chosen) -> Iterator[None]:
 
 def _copy(source: Path, made: Path) -> None:
     """The files that the manifest names, and no others, each on the disk before its folder gets a name."""
+    from edge_runtime.bundle_archive import MAX_BYTES, MAX_FILES
+
     manifest = Manifest.read(source)
     if len(manifest.files) > MAX_FILES:
         raise BundleError(

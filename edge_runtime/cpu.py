@@ -2,8 +2,9 @@
 
 import hashlib
 import platform
-from importlib.metadata import version
 from pathlib import Path
+
+from edge_runtime.graph import load_onnxruntime
 
 __all__ = ["cpu_key", "cpu_model"]
 
@@ -26,7 +27,7 @@ def cpu_key() -> str:
     under one key do not serve another."""
     fields = _fields()
     flags = next((fields[name] for name in FLAG_FIELDS if name in fields), "")
-    parts = (platform.machine(), cpu_model(), " ".join(sorted(flags.split())), version("onnxruntime"))
+    parts = (platform.machine(), cpu_model(), " ".join(sorted(flags.split())), load_onnxruntime().__version__)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

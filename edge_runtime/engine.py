@@ -10,7 +10,7 @@ engine.search("somebody chopping wood")
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from edge_runtime.archive import Archive, Hit, RecordingWriter
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.bundle import Bundle
 from edge_runtime.bundle_store import chosen_bundle, telling_the_way_back
-from edge_runtime.errors import AudioError, HomeError
+from edge_runtime.errors import AudioError, HomeError, PhraseError
 from edge_runtime.home import Home
 from edge_runtime.listener import Listener, Window
 from edge_runtime.phrases import Match, Phrases, default_phrases, tidy
@@ -60,6 +60,7 @@ class Engine:
         *,
         home: str | Path | None = None,
         phrases: Iterable[str] | None = None,
+        also: Iterable[str] = (),
         profile: str | None = None,
         engine: str | None = None,
         write: bool = True,
@@ -67,23 +68,20 @@ class Engine:
     ) -> "Engine":
         """Open a bundle (default: the home's active one, else the package's), a home (default: none) and a vocabulary.
 
-        `phrases` replaces the vocabulary, which else is the bundle's with the home's changes. With `write=False` the
-        home is only read, and may be absent. `profile`, `engine`: see Bundle.open.
+        `phrases` replaces the vocabulary, which else is the bundle's with the home's changes; `also` these are in it.
+        With `write=False` the home is only read, and may be absent. `profile`, `engine`: see Bundle.open.
         """
         chosen = chosen_bundle(bundle, home)
         with telling_the_way_back(chosen):
             model = Bundle.open(chosen.folder, profile=profile, engine=engine, home=home, threads=threads, write=write)
         kept = Home.open(Path(home).expanduser(), write=write) if home is not None else None
-        if phrases is not None:
-            return cls(model, Phrases.of(model, list(phrases)), kept)
-        texts = _vocabulary(model, kept)
-        if kept and (unread := [text for text in kept.vocabulary(()) if text not in texts]):
-            log.warning("this model knows no word of the phrases %s: they are kept, but not heard", unread)
-        if kept is None or texts == _vocabulary(model, None):
-            cache = model.folder / "phrases.hnsw"
-        else:
-            cache = kept.index_file(model.fingerprint)
-        return cls(model, Phrases.of(model, texts, cache=cache, keep=write and cache.parent != model.folder), kept)
+        return cls(model, _phrases(model, kept, phrases, also=also, write=write), kept)
+
+    def with_phrases(self, phrases: Iterable[str] | None, *, also: Iterable[str] = ()) -> "Engine":
+        """The same model and home with another vocabulary: these phrases, or (None) the bundle's with the home's
+        changes; `also` these."""
+        vocabulary = _phrases(self.bundle, self.home, phrases, also=also, write=False)
+        return Engine(self.bundle, vocabulary, self.home)
 
     def listen(
         self,
@@ -99,9 +97,13 @@ class Engine:
 
         `early`: before the first window is full, too. `provisional`: with a streaming bundle, each window also at once,
         without the look-ahead of its last segments (`heard.window.provisional`). The other answers stay as they are.
+
+        The text encoder is closed meanwhile: a phrase that is added opens it until the next window.
         """
+        self.bundle.close_text()
         listener = Listener(self.bundle, early=early, provisional=provisional, hop=hop)
         for window in stream(listener, blocks, rate_hz=rate_hz, to_hz=self.bundle.manifest.mel.rate_hz):
+            self.bundle.close_text()
             yield Heard(window.start_s, window.end_s, self.phrases.match(window.embedding, k=k), window)
 
     def caption(self, path: str | Path, *, k: int = 5) -> tuple[Match, ...]:
@@ -147,15 +149,48 @@ class Engine:
                 raise _too_short(path)
             return writer.heard_s
 
-    def search(self, text: str, *, k: int = 5) -> list[Hit]:
-        """The k moments of the archive that sound most like the text, best first."""
-        return self._archive().search(self.embed_text(text), k=k)
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        sound: str | Path | None = None,
+        k: int = 5,
+        plain: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        sources: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The k moments of the archive that sound most like the text, like a recording (`sound`), or like both, best
+        first. Moments that answer to every text are held down where the bundle was found to search better so; by a
+        sound, or `plain`: by cosines alone. `since`, `until`, `sources`: see Archive.search."""
+        popularity = None if plain or sound else self.bundle.popularity
+        query = self._query(text, sound)
+        return self._archive().search(query, k=k, popularity=popularity, since=since, until=until, sources=sources)
 
-    def refresh_phrases(self) -> None:
-        """Take over what another process has changed in the home's vocabulary."""
+    def _query(self, text: str | None, sound: str | Path | None) -> np.ndarray:
+        """(E,), unit length: of a text, of a recording (the mean of its windows), or of both. Windows differ more in
+        their cosines with sounds than with texts: each counts by how far the bundle's background spreads about it."""
+        parts = [] if text is None else [self.embed_text(text)]
+        if sound is not None:
+            parts.append(_unit(self.embed_audio(sound).mean(axis=0)))
+        if not parts:
+            raise PhraseError("there is nothing to search for: give a text, a sound, or both")
+        if len(parts) == 2 and self.bundle.background is not None:
+            spreads = self.bundle.background.rows.cosines(np.stack(parts)).std(axis=1)
+            parts = [part / spread for part, spread in zip(parts, spreads, strict=True)]
+        return _unit(np.sum(parts, axis=0))
+
+    def would_have_fired(self, text: str, *, since: float | None = None, sources: Sequence[str] = ()) -> list[Hit]:
+        """When the archive's windows would have had a phrase at its threshold, in the order of time."""
+        phrase = self.embed_text(text)
+        threshold = float(self.bundle.thresholds(phrase[None])[0])
+        return self._archive().fired(phrase, threshold, reference=self.bundle.reference, since=since, sources=sources)
+
+    def refresh_phrases(self, *, also: Iterable[str] = ()) -> None:
+        """Take over what another process has changed in the home's vocabulary; `also` these phrases are in it."""
         if self.home is None:
             return
-        wanted = _vocabulary(self.bundle, self.home)
+        wanted = [*_vocabulary(self.bundle, self.home), *map(tidy, also)]
         known = set(self.phrases)
         if gone := known.difference(wanted):
             self.phrases.remove(*gone)
@@ -174,6 +209,28 @@ class Engine:
         return self.archive
 
 
+def _phrases(
+    bundle: Bundle, home: Home | None, texts: Iterable[str] | None, *, also: Iterable[str], write: bool
+) -> Phrases:
+    """`texts`, or the vocabulary; with `write` an index that has to be made of that is kept."""
+    phrases = Phrases.of(bundle, list(texts)) if texts is not None else _known(bundle, home, write=write)
+    for text in also:
+        phrases.add(text)
+    return phrases
+
+
+def _known(bundle: Bundle, home: Home | None, *, write: bool) -> Phrases:
+    """The vocabulary; with `write` an index that has to be made of it is kept."""
+    texts = _vocabulary(bundle, home)
+    if home and (unread := [text for text in home.vocabulary(()) if text not in texts]):
+        log.warning("this model knows no word of the phrases %s: they are kept, but not heard", unread)
+    if home is None or texts == _vocabulary(bundle, None):
+        cache = bundle.folder / "phrases.hnsw"
+    else:
+        cache = home.index_file(bundle.fingerprint)
+    return Phrases.of(bundle, texts, cache=cache, keep=write and cache.parent != bundle.folder)
+
+
 def _vocabulary(bundle: Bundle, home: Home | None) -> list[str]:
     """The bundle's phrases with the home's changes, less those that this model cannot read (another took them)."""
     texts = list(dict.fromkeys(map(tidy, default_phrases(bundle))))
@@ -190,6 +247,10 @@ def stream(listener: Listener, blocks: Iterable[np.ndarray], *, rate_hz: int, to
         yield from listener.push(resampler.push(block))
     yield from listener.push(resampler.flush())
     yield from listener.flush()
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def _too_short(path: str | Path) -> AudioError:

@@ -4,7 +4,7 @@ Anything raised as `EarmarkError` is printed as one line by the command line and
 other exception is a defect of Earmark and keeps its traceback.
 """
 
-__all__ = ["AudioError", "BundleError", "EarmarkError", "HomeError", "PhraseError"]
+__all__ = ["AudioError", "BundleError", "ConfigError", "EarmarkError", "HomeError", "PhraseError"]
 
 
 class EarmarkError(Exception):
@@ -20,6 +20,10 @@ class AudioError(EarmarkError):
 
 class BundleError(EarmarkError):
     """A bundle that is damaged, of another version, or not what its manifest says."""
+
+
+class ConfigError(EarmarkError):
+    """A configuration that does not say what is to be done."""
 
 
 class PhraseError(EarmarkError):

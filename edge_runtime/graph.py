@@ -3,10 +3,11 @@
 graph = OnnxGraph(path, inputs={"log_mel": (1, 128, None)}, outputs={"segments": (None, 384)})
 segments = graph(log_mel=frames)
 segments, *states = graph.all(feeds)        # a graph with several outputs
+again = graph.bound(inputs, outputs)        # again() reads and fills these very arrays
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,11 @@ class OpenGraph(Protocol):
 
     def all(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs, in the order in which they were declared."""
+        ...
+
+    def bound(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> Callable[[], None]:
+        """A call that reads the arrays `inputs` and fills the arrays `outputs`, where they are: for what is called over
+        and over with the same shapes. All must be contiguous."""
         ...
 
 
@@ -79,6 +85,21 @@ class OnnxGraph:
     def all(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs, in the order in which they were declared."""
         return self._session.run(self._outputs, inputs)
+
+    def bound(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> Callable[[], None]:
+        """A call that reads the arrays `inputs` and fills the arrays `outputs`, where they are."""
+        value = load_onnxruntime().OrtValue.ortvalue_from_numpy
+        binding = self._session.io_binding()
+        kept = {name: value(array) for name, array in (*inputs.items(), *outputs.items())}
+        for name in inputs:
+            binding.bind_ortvalue_input(name, kept[name])
+        for name in outputs:
+            binding.bind_ortvalue_output(name, kept[name])
+
+        def call(alive: object = kept) -> None:  # the binding itself does not keep its arrays
+            self._session.run_with_iobinding(binding)
+
+        return call
 
 
 def load_onnxruntime() -> Any:

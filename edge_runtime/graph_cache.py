@@ -17,9 +17,7 @@ original serves.
 import json
 import logging
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +55,9 @@ class GraphCache:
 
     def build(self, source: Path, sha256: str) -> Path | None:
         """Optimise `source` and keep it, in place of what is there. None (and a log line) where that fails."""
+        import subprocess
+        import tempfile
+
         entry = self._entry(sha256)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

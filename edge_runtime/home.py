@@ -3,40 +3,32 @@
     home = Home.open(path)                  # for writing; created where it is absent
     home = Home.open(path, write=False)     # for reading; writes nothing but SQLite's lock files, nor makes a folder
 
-    home/earmark.sqlite                     phrases added and removed, recordings
-    home/archive/<fingerprint>/*.emb        embeddings (archive.py)
+    home/earmark.sqlite                     phrases added and removed, recordings, events, clips, limits of the site
+    home/journal/*.jsonl                    what all of that is made from, line by line (journal.py)
+    home/archive/<fingerprint>/*.emb        embeddings (archive/)
+    home/clips/DATE/*.flac                  the sound of events (events/clip_folder.py)
     home/index/<fingerprint>.hnsw           the phrase index, a cache
     home/bundles/                           installed models (bundle_store.py)
 
-Phrases are kept as changes to the bundle's own list, so that a new bundle brings its new phrases along.
+The SQLite file is checked when it is opened for writing. One that is damaged is moved aside and made again
+(database.py, rebuild.py). Phrases are kept as changes to the bundle's own list, so that a new bundle brings its new
+phrases along.
 """
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from edge_runtime.database import FILE, damaged, locked, opened, read_only
 from edge_runtime.errors import HomeError
+from edge_runtime.journal import Journal
 
-__all__ = ["Home", "default_home"]
-
-BUSY_S = 10.0
-
-
-def _v1_phrases_and_recordings(db: sqlite3.Connection) -> None:
-    db.execute("create table phrase (text text primary key, kept integer not null, changed_at real not null)")
-    db.execute(
-        "create table recording (id integer primary key, name text not null, fingerprint text not null, "
-        "size integer, mtime_ns integer, started_at real not null, heard_s real not null default 0, "
-        "lost_s real not null default 0, whole integer not null default 0)"
-    )
-    db.execute("create index recording_by_name on recording (fingerprint, name)")
-
-
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1_phrases_and_recordings,)
+__all__ = ["Home", "default_home", "keep_phrase"]
 
 
 def default_home() -> Path:
@@ -47,49 +39,48 @@ def default_home() -> Path:
 
 
 class Home:
-    """`db` is an open connection; `path` the folder."""
+    """`db` is an open connection; `path` the folder; `journal` its notes; `writable`: opened for writing."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection, *, lock: int | None = None) -> None:
         self.path = path
         self.db = db
+        self.journal = Journal(path / "journal")
+        self.writable = lock is not None
+        self._unlock = weakref.finalize(self, os.close, lock) if lock is not None else None
 
     @classmethod
     def open(cls, path: Path, *, write: bool = True) -> Self | None:
-        """Open the home in `path`. Reading a home that does not exist gives None."""
-        file = path / "earmark.sqlite"
+        """Open the home in `path`. Reading a home that does not exist gives None. Opened for writing, a damaged
+        database is moved aside and made again from the journal."""
+        file = path / FILE
         try:
             if write:
                 path.mkdir(parents=True, exist_ok=True)
-                db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-                db.execute("pragma journal_mode = wal")
-                db.execute("pragma synchronous = normal")
-            elif not file.exists():
-                return None
-            else:
-                # a closed database on a read-only disk: SQLite would want to put its lock files beside it
-                log = file.with_name(f"{file.name}-wal")
-                closed = not os.access(path, os.W_OK) and not (log.exists() and log.stat().st_size)
-                where = f"{file.absolute().as_uri()}?{'immutable=1' if closed else 'mode=ro'}"
-                db = sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version > len(MIGRATIONS):
-                raise HomeError(f"{path} was written by a newer earmark (layout {version}): update earmark")
-            if write and version < len(MIGRATIONS):
-                _migrate(db)
-            elif version == 0:  # made by nobody yet
-                db.close()
-                return None
+                lock = locked(path)
+                try:
+                    return cls(path, opened(file, Journal(path / "journal"), lock=lock), lock=lock)
+                except BaseException:
+                    os.close(lock)
+                    raise
+            db = read_only(file)
         except OSError as error:
-            raise HomeError(f"cannot write to {path} ({error.strerror}): choose another folder with --home") from error
-        except sqlite3.Error as error:
             raise HomeError(
-                f"cannot open {file} ({error}): make the folder writable, move a damaged file aside, "
+                f"cannot write to {path} ({error.strerror}): free some disk, make the folder writable, "
                 "or choose another folder with --home"
             ) from error
-        return cls(path, db)
+        except sqlite3.Error as error:
+            raise HomeError(
+                f"cannot open {file} ({error}): free some disk, make the folder writable, "
+                "or choose another folder with --home"
+            ) from error
+        if db is None and Journal(path / "journal"):
+            raise damaged(file, "is gone or empty")
+        return cls(path, db) if db else None
 
     def close(self) -> None:
         self.db.close()
+        if self._unlock:
+            self._unlock()
 
     def index_file(self, fingerprint: str) -> Path:
         return self.path / "index" / f"{fingerprint}.hnsw"
@@ -104,11 +95,10 @@ class Home:
         """Record that phrases were added (`kept`) or removed, all or none."""
         now = time.time()
         with self.transaction():
-            self.db.executemany(
-                "insert into phrase values (?, ?, ?) on conflict (text) do update set kept = excluded.kept, "
-                "changed_at = excluded.changed_at",
-                [(text, kept, now) for text in texts],
-            )
+            for text in texts:
+                fields = {"text": text, "kept": kept, "changed_at": now}
+                keep_phrase(self.db, fields)
+                self.journal.note("phrase", fields)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -124,15 +114,42 @@ class Home:
             raise
         self.db.execute("commit")
 
+    def was_checked(self, path: Path, stat: os.stat_result, *, within_s: float) -> bool:
+        """Whether a file of this size and time was found to be whole, not long ago."""
+        query = "select 1 from checked where path = ? and size = ? and mtime_ns = ? and checked_at > ?"
+        key = (str(path.relative_to(self.path)), stat.st_size, stat.st_mtime_ns, time.time() - within_s)
+        try:
+            return self.db.execute(query, key).fetchone() is not None
+        except sqlite3.OperationalError:  # only read, and of an older layout
+            return False
+
+    def keep_checked(self, path: Path, stat: os.stat_result) -> None:
+        """It is whole. A home that is only read forgets it."""
+        if self.writable:
+            row = (str(path.relative_to(self.path)), stat.st_size, stat.st_mtime_ns, time.time())
+            self.db.execute("insert or replace into checked values (?, ?, ?, ?)", row)
+
+    def forget_checked(self) -> None:
+        if self.writable:
+            self.db.execute("delete from checked")
+
     def changes_elsewhere(self) -> int:
         """A number that moves when another process has written here."""
         return int(self.db.execute("pragma data_version").fetchone()[0])
 
+    def hearing_version(self) -> tuple[float, ...]:
+        """Another one where phrases or a site's thresholds have changed; most of what is written here is neither."""
+        query = (
+            "select (select count(*) from phrase), (select total(changed_at) from phrase), "
+            "(select count(*) from site_limit), (select total(found_at) from site_limit)"
+        )
+        return tuple(self.db.execute(query).fetchone())
 
-def _migrate(db: sqlite3.Connection) -> None:
-    db.execute("begin immediate")
-    version = db.execute("pragma user_version").fetchone()[0]  # another process may have been first
-    for step in MIGRATIONS[version:]:
-        step(db)
-    db.execute(f"pragma user_version = {len(MIGRATIONS)}")
-    db.execute("commit")
+
+def keep_phrase(db: sqlite3.Connection, fields: Mapping[str, Any]) -> None:
+    """`text` was added or removed (`kept`) at `changed_at`."""
+    db.execute(
+        "insert into phrase values (?, ?, ?) on conflict (text) do update set kept = excluded.kept, "
+        "changed_at = excluded.changed_at",
+        (str(fields["text"]), bool(fields["kept"]), float(fields["changed_at"])),
+    )

@@ -53,6 +53,7 @@ class Listener:
         self._mel = bundle.log_mel()
         stream = bundle.manifest.encoder.stream
         self._encoder = bundle.encoder(hop=stream.chunk_for(self._hop) if stream else None)
+        self._experts = bundle.experts()
         self._provisional = provisional and isinstance(self._encoder, StreamingEncoder)
         self.reset()
 
@@ -60,10 +61,12 @@ class Listener:
         """Begin a new recording; equal to a new listener."""
         self._mel.reset()
         self._encoder.reset()
+        self._experts.reset()
         self._samples = 0
         self._frames = 0
         self._next_end = self._next_provisional_end = self._first_end()
         self._last_end = 0
+        self._settled_only = False
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
         """Take float32 mono samples (n,) at the bundle's rate; yield the windows that they complete.
@@ -74,6 +77,7 @@ class Listener:
         for start in range(0, len(samples), at_once):
             block = samples[start : start + at_once]
             self._samples += len(block)
+            self._experts.push(block)
             yield from self._encode(self._mel.push(block))
 
     def flush(self) -> Iterator[Window]:
@@ -85,6 +89,10 @@ class Listener:
         if end > self._last_end:
             yield self._window(end, settled=True)
         self.reset()
+
+    def settled_only(self) -> None:
+        """Give no provisional windows from now on, until `reset`: they cost a third of the time, and nobody waits."""
+        self._settled_only = True
 
     def provisional(self) -> Window | None:
         """The window that ends with the newest frame, without waiting for a streaming encoder's look-ahead; its last
@@ -99,7 +107,7 @@ class Listener:
         parts = [newest[-(end - first) :]]
         if first < self._encoder.available:
             parts.insert(0, self._encoder.segments(first, self._encoder.available))
-        embedding = self._bundle.embed_segments(np.concatenate(parts))
+        embedding = self._bundle.embed_segments(np.concatenate(parts), self._of_experts(first, end))
         segment_s = self._bundle.manifest.segment_s
         heard_s = self._samples / self._mel.spec.rate_hz
         return Window(first * segment_s, min(end * segment_s, heard_s), embedding, False, first, provisional=True)
@@ -109,12 +117,13 @@ class Listener:
         the sound arrives."""
         while len(frames):
             end = self._next_provisional_end * self._bundle.manifest.encoder.segment_frames
-            taken = frames[: end - self._frames] if self._provisional else frames
+            provisional = self._provisional and not self._settled_only
+            taken = frames[: end - self._frames] if provisional else frames
             self._encoder.push(taken)
             self._frames += len(taken)
             frames = frames[len(taken) :]
             yield from self._due()
-            if self._provisional and self._frames == end:
+            if provisional and self._frames == end:
                 self._next_provisional_end += self._hop
                 if window := self.provisional():
                     yield window
@@ -132,9 +141,14 @@ class Listener:
 
     def _window(self, end: int, *, settled: bool) -> Window:
         first = max(0, end - self._plan.segments)
-        embedding = self._bundle.embed_segments(self._encoder.segments(first, end))
+        embedding = self._bundle.embed_segments(self._encoder.segments(first, end), self._of_experts(first, end))
         if settled:
             self._last_end = end
         segment_s = self._bundle.manifest.segment_s
         heard_s = self._samples / self._mel.spec.rate_hz
         return Window(first * segment_s, min(end * segment_s, heard_s), embedding, settled, first)
+
+    def _of_experts(self, first: int, end: int) -> dict[str, np.ndarray]:
+        """What the further encoders hear in segments [first, end)."""
+        samples = self._bundle.manifest.encoder.segment_frames * self._mel.spec.hop_samples
+        return self._experts.between(first * samples, end * samples)

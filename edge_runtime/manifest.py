@@ -20,6 +20,7 @@ from edge_runtime.mel import MelSpec
 __all__ = [
     "SCHEMA",
     "EncoderSpec",
+    "ExpertSpec",
     "Graph",
     "HeadSpec",
     "IndexSpec",
@@ -132,8 +133,29 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True)
+class ExpertSpec:
+    """A further encoder: samples (n,) at `rate_hz`, `min_samples` or more (fewer are followed by silence), -> segments
+    (S, `width`), which the head takes as `head_input`. Its front end is in its graph."""
+
+    name: str
+    graph: Graph
+    width: int
+    rate_hz: int
+    min_samples: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "rate_hz", "min_samples")
+        if not self.name.isidentifier():
+            raise BundleError(f"manifest: an expert is named {self.name!r}, expected letters, digits and underscores")
+
+    @property
+    def head_input(self) -> str:
+        return f"segments_{self.name}"
+
+
+@dataclass(frozen=True)
 class HeadSpec:
-    """Segments (S, D) -> embedding (E,); `width` is E."""
+    """Segments (S, D) -> embedding (E,); `width` is E. Where there are experts, it takes theirs as well."""
 
     graph: Graph
     width: int
@@ -183,11 +205,16 @@ class IndexSpec:
 
 @dataclass(frozen=True)
 class MatchSpec:
-    """From which cosine a phrase counts as heard: `heard` at least, and so many `deviations` above what it scores on
-    the bundle's background, where it has one (both chosen on the validation split; edge_runtime/background.py)."""
+    """From which score a phrase counts as heard (edge_runtime/background.py), chosen on the validation split.
+
+    With a label bank: `margin` above the window's reference; a search holds down hubs with `sharpness`, if above 0.
+    Without one: the cosine `heard` at least, and so many `deviations` above what the phrase scores on the bundle's
+    background, where it has one."""
 
     heard: float
     deviations: float = 0.0
+    margin: float = 0.0
+    sharpness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +235,8 @@ class Manifest:
     files: dict[str, str] = field(repr=False)
     profiles: dict[str, Profile] = field(default_factory=dict)
     """By name; the first one is the default, whose graphs `encoder` and `head` name too. Windowed bundles have none."""
+    experts: list[ExpertSpec] = field(default_factory=list)
+    """Encoders beside `encoder` (edge_runtime/experts.py); most bundles have none."""
 
     def __post_init__(self) -> None:
         for name, digest in self.files.items():
@@ -217,12 +246,15 @@ class Manifest:
             if len(digest) != SHA256_HEX:
                 raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
         audio = [graph for profile in self.profiles.values() for graph in (profile.encoder, profile.head)]
-        graphs = [graph.file for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio)]
+        experts = [expert.graph for expert in self.experts]
+        graphs = [graph.file for graph in (self.encoder.graph, self.head.graph, self.text.graph, *audio, *experts)]
         for name in ("mel.npz", "tokenizer.json", *graphs):
             if name not in self.files:
                 raise BundleError(f"the manifest gives no sha256 for {name}: export the bundle again")
         if self.encoder.stream and not self.profiles:
             raise BundleError("the manifest has a streaming encoder without profiles: export the bundle again")
+        if len({expert.name for expert in self.experts}) < len(self.experts):
+            raise BundleError("the manifest names an expert twice: export the bundle again")
         if audio and [graph.file for graph in audio[:2]] != [self.encoder.graph.file, self.head.graph.file]:
             raise BundleError("the manifest's encoder and head are not those of its first profile: export it again")
 
@@ -235,6 +267,7 @@ class Manifest:
         """
         parts = [json.dumps(dataclasses.asdict(self.mel), sort_keys=True), str(self.encoder.min_frames)]
         graphs = [self.encoder.graph.file, self.head.graph.file, self.text.graph.file]
+        graphs += [expert.graph.file for expert in self.experts]
         for profile in self.profiles.values():
             graphs += [graph.file for graph in (profile.encoder, profile.head) if graph.file not in graphs]
         parts += [self.files[name] for name in ("mel.npz", "tokenizer.json", *graphs)]

@@ -12,7 +12,7 @@ faster, and the weights were there once for each. Nor is what was compiled kept:
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class OpenvinoGraph:
         check_shapes(path.name, "outputs", outputs, found)
         types = {name: np.dtype(node.element_type.to_dtype()).name for name, node in (takes | gives).items()}
         check_dtypes(path.name, dtypes or {}, types)
+        self._names = list(outputs)
         self._outputs = [gives[name] for name in outputs]
         self._request = compiled.create_infer_request()
         self._turn = threading.Lock()
@@ -73,6 +74,16 @@ class OpenvinoGraph:
         with self._turn:
             found = self._request.infer(dict(inputs))
         return [found[node] for node in self._outputs]
+
+    def bound(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> Callable[[], None]:
+        """A call that reads the arrays `inputs` and fills the arrays `outputs`, where they are."""
+
+        def call() -> None:
+            found = dict(zip(self._names, self.all(inputs), strict=True))
+            for name, array in outputs.items():
+                np.copyto(array, found[name])
+
+        return call
 
 
 def load_openvino() -> Any:

@@ -11,7 +11,7 @@ model.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ MAX_PHRASE_FILE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Match:
-    """A phrase, its cosine with a window, in [-1, 1], and the cosine from which it counts as heard."""
+    """A phrase, its cosine with a window, in [-1, 1], and the cosine from which it counts as heard in that window."""
 
     phrase: str
     score: float
@@ -49,6 +49,7 @@ class Phrases:
         self._texts = texts
         self._index = index
         self._thresholds: dict[int, float] = {}
+        self._vectors: np.ndarray | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, texts: Sequence[str], *, cache: Path | None = None, keep: bool = False) -> "Phrases":
@@ -89,13 +90,29 @@ class Phrases:
         """The k phrases nearest to a window's embedding (E,), best first."""
         labels, cosines = self._index.search(embedding, k=k)
         self._calibrate(labels)
+        reference = float(self._bundle.reference(embedding[None])[0])
         return tuple(
-            Match(self._texts[i], float(score), self._thresholds[i])
+            Match(self._texts[i], float(score), reference + self._thresholds[i])
             for i, score in zip(labels.tolist(), cosines, strict=True)
         )
 
+    def heard(self, embedding: np.ndarray, *, limits: Mapping[str, float] | None = None) -> tuple[Match, ...]:
+        """Every phrase that a window's embedding (E,) has at or above its threshold, best first; exact. `limits`: how
+        far above the window's reference some phrases have to be, instead of what the bundle says of them."""
+        if self._vectors is None:
+            self._vectors = self._index.vectors()
+        cosines = self._vectors @ embedding  # (P,)
+        reference = float(self._bundle.reference(embedding[None])[0])
+        near = np.flatnonzero(cosines >= reference + self._bundle.least_threshold)
+        self._calibrate(near)
+        asked = {i: self._thresholds[i] for i in near.tolist()}
+        if limits:
+            asked |= {i: limits[text] for i, text in enumerate(self._texts) if text in limits}
+        matches = (Match(self._texts[i], float(cosines[i]), reference + limit) for i, limit in asked.items())
+        return tuple(sorted((match for match in matches if match.heard), key=lambda match: -match.score))
+
     def thresholds(self) -> np.ndarray:
-        """The cosine (P,) from which each phrase counts as heard, in their order."""
+        """How far above a window's reference (Bundle.reference) each phrase counts as heard, (P,), in their order."""
         return self._bundle.thresholds(self._index.vectors())
 
     def embeddings(self) -> np.ndarray:
@@ -114,6 +131,7 @@ class Phrases:
         text = tidy(text)
         if text not in self._texts:
             self._index.add(self._bundle.embed_text([text]))
+            self._vectors = None
             self._texts.append(text)
 
     def remove(self, *texts: str) -> None:
@@ -122,7 +140,7 @@ class Phrases:
         for text in gone.difference(self._texts):
             raise PhraseError(f"the vocabulary has no phrase {text!r}: see `earmark phrases list`")
         rows = [row for row, text in enumerate(self._texts) if text in gone]
-        self._thresholds = {}
+        self._thresholds, self._vectors = {}, None
         self._index = VectorIndex.build(np.delete(self._index.vectors(), rows, axis=0), self._bundle.manifest.index)
         self._texts = [text for text in self._texts if text not in gone]
 

@@ -8,26 +8,31 @@ soxr gives the same samples whatever the block sizes, so this stage keeps a stre
 """
 
 import numpy as np
-import soxr
 
 from edge_runtime.errors import AudioError
 
-__all__ = ["MAX_RATE_HZ", "MIN_RATE_HZ", "Resampler"]
+__all__ = ["MAX_RATE_HZ", "MIN_RATE_HZ", "Resampler", "check_rate"]
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 768_000
 QUALITY = "HQ"
 
 
+def check_rate(rate_hz: int) -> None:
+    """Raises AudioError where no sound that we know has such a rate."""
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise AudioError(
+            f"a sample rate of {rate_hz} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: check the rate, or resample"
+        )
+
+
 class Resampler:
     def __init__(self, from_hz: int, to_hz: int) -> None:
-        if not MIN_RATE_HZ <= from_hz <= MAX_RATE_HZ:
-            raise AudioError(
-                f"a sample rate of {from_hz} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: "
-                "check the rate, or resample"
-            )
+        check_rate(from_hz)
         self._stream = None
         if from_hz != to_hz:
+            import soxr
+
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY)
 
     def push(self, block: np.ndarray) -> np.ndarray:

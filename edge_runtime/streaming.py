@@ -13,10 +13,13 @@ counted from the first frame, so the result does not depend on how the frames ar
 offline bit for bit. A segment is complete when the frames up to 1.26 s past its end (CNN14) have been heard.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from edge_runtime.errors import BundleError
 from edge_runtime.graph import OpenGraph
+from edge_runtime.heap import hand_back
 from edge_runtime.manifest import EncoderSpec, StateSpec, StreamSpec
 
 __all__ = ["StreamingEncoder", "streaming_graph_io", "whole_clip"]
@@ -58,6 +61,8 @@ class StreamingEncoder:
         self._edge = _beginning(states, pad)
         self._going_on = np.zeros((1, 1, 1, 0), np.float32)
         self._ending = np.zeros((1, 1, 1, pad), np.float32)
+        after = {each.name: (each.shape(pad, beginning=False), np.dtype(each.dtype)) for each in states}
+        self._steady = _Steady(graph, after, bands=len(silence), frames=self._hop_frames, rows=(hop, spec.width))
         self.reset()
 
     def reset(self) -> None:
@@ -82,7 +87,7 @@ class StreamingEncoder:
         found = [self._rows[surplus:]]
         self._frames = np.concatenate((self._frames, frames))
         while len(self._frames) >= (take := self._take()):
-            rows, self._states = self._step(self._frames[:take], self._states, self._going_on)
+            rows, self._states = self._advance(self._frames[:take])
             self._frames = self._frames[take:]
             found.append(rows)
         self._rows = np.concatenate(found)
@@ -120,11 +125,53 @@ class StreamingEncoder:
     def _take(self) -> int:
         return self._prime_frames if self._states is self._edge else self._hop_frames
 
+    def _advance(self, frames: np.ndarray) -> tuple[np.ndarray, States]:
+        """The next chunk (T, M) of a recording that goes on."""
+        if self._states is self._edge:
+            found = self._step(frames, self._states, self._going_on)
+            hand_back()  # the first chunk takes several times what those after it do
+            return found
+        return self._steady.step(frames, self._states)
+
     def _step(self, frames: np.ndarray, states: States, right: np.ndarray) -> tuple[np.ndarray, States]:
         """One chunk (T, M) -> its segments (S, D) and the states after it."""
         log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
         rows, *after = self._graph.all({"log_mel": log_mel, "right": right, **states})
         return rows, dict(zip(states, after, strict=True))
+
+
+class _Steady:
+    """A whole hop of a running stream: always the same shapes, in arrays that are kept. States go to and fro between
+    two sets, so that those of before stay for whoever asks what the recording would be if it ended there."""
+
+    def __init__(
+        self,
+        graph: OpenGraph,
+        after: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+        *,
+        bands: int,
+        frames: int,
+        rows: tuple[int, int],
+    ) -> None:
+        """`after`: shape and dtype of each state after a chunk; `frames`: of a hop; `rows`: its segments (S, D)."""
+        self._log_mel = np.zeros((1, bands, frames), np.float32)
+        self._rows = np.zeros(rows, np.float32)
+        self._sets = [{name: np.zeros(*each) for name, each in after.items()} for _ in range(2)]
+        fixed = {"log_mel": self._log_mel, "right": np.zeros((1, 1, 1, 0), np.float32)}
+        self._calls = [
+            graph.bound(fixed | old, {"segments": self._rows} | {f"{name}_next": new[name] for name in after})
+            for old, new in (self._sets, reversed(self._sets))
+        ]
+
+    def step(self, frames: np.ndarray, states: States) -> tuple[np.ndarray, States]:
+        """Frames (T, M) of a hop, and the states before it -> its segments (S, D) and the states after it."""
+        at = int(states is self._sets[1])
+        if states is not self._sets[at]:  # of the recording's beginning
+            for name, state in states.items():
+                np.copyto(self._sets[at][name], state)
+        np.copyto(self._log_mel[0], frames.T)
+        self._calls[at]()
+        return self._rows.copy(), self._sets[1 - at]
 
 
 def whole_clip(graph: OpenGraph, spec: EncoderSpec, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ then as two known words in one (hailstorm -> hail storm), then as a slip of the 
 still unknown then is skipped. `guesses` tells what was guessed and what was skipped, so that a caller can say so.
 """
 
-import difflib
 import json
 import re
 import unicodedata
@@ -74,6 +73,11 @@ class Tokenizer:
         """Ids in use, padding included: the rows of the word table."""
         return len(self._ids) + 1
 
+    @property
+    def words(self) -> list[str]:
+        """The vocabulary, in the order of the ids."""
+        return list(self._ids)
+
     @classmethod
     def load(cls, path: Path, *, max_words: int) -> "Tokenizer":
         try:
@@ -86,7 +90,7 @@ class Tokenizer:
         return cls(words, max_words=max_words)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps({"words": list(self._ids)}, separators=(",", ":")) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({"words": self.words}, separators=(",", ":")) + "\n", encoding="utf-8")
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of the known words of `text`, int64 (L,) with 1 <= L <= max_words."""
@@ -143,6 +147,8 @@ class Tokenizer:
 
     def _respelled(self, word: str) -> tuple[str, ...]:
         """The known word of the nearest spelling, which begins with the same letter."""
+        import difflib
+
         if len(word) < MIN_SPELLED:
             return ()
         near = [known for known in self._ids if known[0] == word[0] and abs(len(known) - len(word)) <= 2]

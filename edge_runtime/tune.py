@@ -92,11 +92,14 @@ def _running(bundle: Bundle) -> Callable[[], object]:
     spec, window = manifest.encoder, manifest.window
     hop = spec.stream.chunk_for(window.hop) if spec.stream else window.hop
     frames = np.random.default_rng(0).normal(0, 1, (hop * spec.segment_frames, manifest.mel.bands)).astype(np.float32)
-    encoder = bundle.encoder(hop=hop if spec.stream else None)
+    encoder, experts = bundle.encoder(hop=hop if spec.stream else None), bundle.experts()
+    samples = window.segments * spec.segment_frames * manifest.mel.hop_samples
+    experts.push(np.zeros(samples, np.float32))
 
     def run() -> None:
         encoder.push(frames)
-        bundle.embed_segments(encoder.segments(encoder.available - window.segments, encoder.available))
+        segments = encoder.segments(encoder.available - window.segments, encoder.available)
+        bundle.embed_segments(segments, experts.between(0, samples))
 
     while encoder.available < window.segments:
         encoder.push(frames)

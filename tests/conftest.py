@@ -17,6 +17,8 @@ import soundfile
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 ROOT = Path(__file__).resolve().parent.parent
+WINDOWED_BUNDLE = ROOT / "export/bundles/earmark-mn04-windowed"
+"""The encoder that the default bundle's was made from, which hears whole windows."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,14 @@ def earmark(home: Path) -> Earmark:
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    """The shipped bundle."""
+    """The shipped bundle, which streams."""
     return Bundle.open()
+
+
+@pytest.fixture(scope="session")
+def windowed() -> Bundle:
+    """The bundle whose encoder hears whole windows."""
+    return Bundle.open(WINDOWED_BUNDLE)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from edge_runtime.errors import AudioError, PhraseError
 from edge_runtime.home import Home
 from edge_runtime.phrases import default_phrases, read_phrase_file
 from edge_runtime.resample import Resampler
-from edge_runtime.sources import sources_of
+from edge_runtime.sources import open_source
 
 RATE_HZ = 32_000
 
@@ -383,7 +383,7 @@ def test_a_folder_without_recordings_is_refused(earmark, tmp_path):
     (tmp_path / "notes.txt").write_text("none")
     assert earmark("index", tmp_path).refused("holds no recording")
     with pytest.raises(AudioError, match="holds no recording"):
-        list(sources_of(str(tmp_path)))
+        list(open_source(str(tmp_path)).stretches())
 
 
 def test_a_microphone_that_is_not_there_is_refused(earmark):

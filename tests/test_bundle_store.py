@@ -22,6 +22,8 @@ from edge_runtime.errors import BundleError
 from edge_runtime.manifest import Manifest, sha256_of
 from tests.conftest import Earmark
 
+HEAD = Manifest.read(DEFAULT_BUNDLE).head.graph.file
+
 
 def another_model(folder: Path, *, name: str = "other", min_frames: int = 193) -> Path:
     """A sound bundle of another fingerprint: its shortest clip is a frame longer, which its self-test does not meet."""
@@ -108,7 +110,7 @@ def test_a_killed_install_leaves_the_old_bundle_active_and_the_next_one_clears_u
 
 def test_a_bundle_that_is_not_whole_never_becomes_active(home: Path, tmp_path: Path) -> None:
     store = BundleStore(home)
-    for damaged in ("MODEL_CARD.md", "audio_head.onnx", "golden.npz"):
+    for damaged in ("MODEL_CARD.md", HEAD, "golden.npz"):
         folder = another_model(tmp_path / damaged)
         spoil(folder / damaged)
         with pytest.raises(BundleError, match=damaged):
@@ -130,9 +132,9 @@ def test_a_damaged_active_bundle_says_how_to_go_back_and_going_back_works(earmar
     store.install(another_model(tmp_path / "other"))
     folder = store.active()
     assert folder is not None
-    spoil(folder / "audio_head.onnx")
+    spoil(folder / HEAD)
     for command in (("doctor",), ("phrases", "list"), ("bundle", "info")):
-        assert earmark(*command).refused("audio_head.onnx", "damaged", "earmark bundle rollback")
+        assert earmark(*command).refused(HEAD, "damaged", "earmark bundle rollback")
     assert "damaged" in earmark("bundle", "list").out
     assert earmark("bundle", "rollback").code == 0
     assert earmark("doctor").code == 0
@@ -143,7 +145,7 @@ def test_a_damaged_bundle_is_mended_by_installing_it_again(home: Path, tmp_path:
     store.install(other)
     folder = store.active()
     assert folder is not None
-    spoil(folder / "audio_head.onnx")
+    spoil(folder / HEAD)
     store.install(other)
     assert [each.fault for each in store.installed()] == [""]
     assert store.active() == folder

@@ -17,6 +17,7 @@ import typer
 from edge_runtime import Engine
 from edge_runtime.cli import app
 from edge_runtime.home import Home
+from edge_runtime.mel import BLOCK_FRAMES
 from edge_runtime.phrases import default_phrases
 
 RATE_HZ = 32_000
@@ -105,7 +106,7 @@ def test_index_then_search_prints_one_row_a_hit_best_first(recordings, earmark):
     assert (ran.code, ran.err) == (0, "")
     assert 1 <= len(ran.rows) <= 4
     for row in ran.rows:
-        assert list(row) == ["file", "start_s", "end_s", "score"]
+        assert list(row) == ["file", "start_s", "end_s", "start_at", "coverage", "score", "cosine"]
         assert row["file"] in {str(path) for path in recordings.iterdir()}
         assert 0 <= row["start_s"] < row["end_s"]
     scores = [row["score"] for row in ran.rows]
@@ -199,11 +200,11 @@ def test_listen_and_index_of_a_file_leave_the_same_windows(recordings, tmp_path)
 
 def _listen(engine, path, seconds=None):
     from edge_runtime.cli.listen import Session
-    from edge_runtime.sources import FileSource
+    from edge_runtime.sources import open_source
 
     session = Session(engine, keep=True, live_phrases=True, seconds=seconds)
-    with FileSource(path) as source:
-        list(session.run(source, k=1))
+    for stretch in session.stretches(open_source(str(path))):
+        list(session.run(stretch, k=1))
 
 
 def test_listening_to_a_part_of_an_indexed_file_keeps_the_whole(recordings, home):
@@ -233,9 +234,22 @@ def test_phrases_of_a_file_replace_the_vocabulary_for_that_call_only(twelve, ear
 class Live:
     """`earmark listen -` in a process, fed by hand: a few seconds at a time, or the two pipes block each other."""
 
-    def __init__(self, process):
+    def __init__(self, process, bundle):
         self.process = process
+        self.bundle = bundle
         self._left = b""
+
+    @property
+    def withheld_s(self):
+        """Of sound, that an answer waits for after its window's end: a streaming encoder's look-ahead, in whole blocks
+        of the front end."""
+        spec = self.bundle.manifest.encoder
+        ahead = spec.stream.prime_frames - spec.segment_frames if spec.stream else 0
+        return -(-ahead // BLOCK_FRAMES) * BLOCK_FRAMES * self.bundle.manifest.mel.hop_s
+
+    def answers(self, heard_s):
+        """How many windows have been told when so much has been heard; a frame is known half an FFT later (16 ms)."""
+        return int((heard_s - self.withheld_s - 0.016) / self.bundle.manifest.hop_s)
 
     def feed(self, sound):
         self.process.stdin.write((sound * 32767).astype("<i2").tobytes())
@@ -257,19 +271,21 @@ class Live:
         return [json.loads(line) for line in (self._left + out).splitlines()], err.decode()
 
 
-@pytest.fixture
-def live(earmark):
-    with earmark.start("listen", "-", "--rate", RATE_HZ, "--json", "--top", 1000) as process:
+@pytest.fixture(params=["bundle", "windowed"], ids=["streaming", "windowed"])
+def live(request, earmark):
+    bundle = request.getfixturevalue(request.param)
+    options = ("--rate", RATE_HZ, "--json", "--top", 1000, "--bundle", bundle.folder)
+    with earmark.start("listen", "-", *options) as process:
         try:
-            yield Live(process)
+            yield Live(process, bundle)
         finally:
             process.kill()
 
 
-def test_a_phrase_that_another_process_adds_is_heard_at_the_next_window(live, earmark, bundle, noise):
-    hop_s, added = bundle.manifest.hop_s, "a wooden cart on cobbles"
+def test_a_phrase_that_another_process_adds_is_heard_at_the_next_window(live, earmark, noise):
+    hop_s, added = live.bundle.manifest.hop_s, "a wooden cart on cobbles"
     sound = noise(60)
-    fed = round(1.5 * hop_s * RATE_HZ)
+    fed = round((1.5 * hop_s + live.withheld_s) * RATE_HZ)
     live.feed(sound[:fed])
     before = live.row()
     assert added not in names(before)
@@ -285,29 +301,33 @@ def test_a_phrase_that_another_process_adds_is_heard_at_the_next_window(live, ea
 
 def test_ctrl_c_ends_listening_with_the_tail_and_the_coverage(live, earmark, noise):
     live.feed(noise(3.3))
-    live.row()
-    live.row()
+    told = [live.row()["end_s"] for _ in range(live.answers(3.3))]
     time.sleep(0.3)  # it waits for sound now
     live.process.send_signal(signal.SIGINT)
     rows, err = live.rest()
     assert (live.process.returncode, err) == (0, "")
-    assert [row["type"] for row in rows] == ["window", "coverage"]
-    assert rows[0]["end_s"] == rows[1]["heard_s"] == 3.3
-    (hit,) = Engine.open(home=earmark.home, write=False).search("rain")
+    *windows, coverage = rows
+    assert [*told, *(row["end_s"] for row in windows)] == [1.28, 2.56, 3.3]
+    assert told and windows and coverage["type"] == "coverage"
+    assert coverage["heard_s"] == 3.3
+    (hit,) = Engine.open(live.bundle.folder, home=earmark.home, write=False).search("rain")
     assert (hit.file, hit.end_s) == ("-", 3.3)
 
 
-def test_a_killed_listener_leaves_what_it_heard(live, earmark, bundle, noise):
+def test_a_killed_listener_leaves_what_it_heard(live, earmark, noise):
     """No warning at all, as when the power goes: full windows of a live recording are on the disk already."""
-    sound, step = noise(16), round(bundle.manifest.hop_s * RATE_HZ)
+    sound, step = noise(16), round(live.bundle.manifest.hop_s * RATE_HZ)
+    told = 0
     for start in range(0, len(sound), step):
         live.feed(sound[start : start + step])
-        if start:
+        while told < live.answers(min(start + step, len(sound)) / RATE_HZ):
             live.row()
+            told += 1
     live.process.kill()
     live.process.wait()
-    hits = Engine.open(home=earmark.home, write=False).search("rain")
-    assert [hit.file for hit in hits] == ["-"]
+    hits = Engine.open(live.bundle.folder, home=earmark.home, write=False).search("rain")
+    assert {hit.file for hit in hits} == {"-"}
+    assert max(hit.end_s for hit in hits) >= 10.24  # a window of either bundle ends there, and its look-ahead was heard
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(recordings, earmark):
@@ -326,8 +346,8 @@ def test_ctrl_c_while_indexing_keeps_what_was_finished_and_goes_on_later(earmark
     folder = tmp_path / "many"
     folder.mkdir()
     soundfile.write(folder / "000.wav", noise(30), RATE_HZ)
-    for number in range(1, 40):
-        shutil.copy(folder / "000.wav", folder / f"{number:03}.wav")
+    for number in range(1, 160):
+        (folder / f"{number:03}.wav").hardlink_to(folder / "000.wav")
     with earmark.start("index", folder) as process:
         end = time.monotonic() + PATIENCE_S
         while _whole(earmark.home) < 1 and process.poll() is None and time.monotonic() < end:
@@ -337,7 +357,7 @@ def test_ctrl_c_while_indexing_keeps_what_was_finished_and_goes_on_later(earmark
     assert process.returncode == 130
     assert err.decode().splitlines() == ["earmark: stopped; what was finished is kept"]
     finished = _whole(earmark.home)
-    assert 1 <= finished < 40
+    assert 1 <= finished < 160
     for path in sorted(folder.iterdir())[finished + 2 :]:
         path.unlink()
     resumed = earmark("index", folder)
@@ -413,6 +433,23 @@ def test_doctor_passes_on_this_machine(earmark):
     for word in ("bundle", "self-test   passed", "speed", "microphone", "home"):
         assert word in ran.out
     assert not earmark.home.exists()
+
+
+def test_doctor_tells_false_alerts_an_hour_of_the_vocabulary_in_force(earmark, bundle):
+    told = earmark("doctor", "--json")
+    assert (told.code, told.err) == (0, "")
+    (row,) = told.rows
+    assert row["fingerprint"] == bundle.fingerprint and row["self_test"]["audio_cosine"] > 0.999
+    found = row["false_alerts"]
+    assert 0 < found["recorded_hours"] < found["hours"]
+    rate = found["rate"]
+    assert rate["per_hour"] == pytest.approx(rate["alerts"] / found["hours"])
+    assert rate["low"] <= rate["per_hour"] < rate["high"]
+    line = next(line for line in earmark("doctor").out.splitlines() if line.startswith("background"))
+    assert f"{row['phrases']} phrases: {rate['per_hour']:.1f} (" in line
+    assert f"{rate['alerts']} in {found['hours']:.2f} hours" in line
+    earmark("phrases", "add", "two axes chopping wood")
+    assert earmark("doctor", "--json").rows[0]["phrases"] == row["phrases"] + 1
 
 
 def test_doctor_fails_where_the_home_cannot_be_used(earmark):

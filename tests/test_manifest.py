@@ -14,6 +14,8 @@ from edge_runtime.manifest import SCHEMA, Manifest, WindowSpec, sha256_of
 
 VALID = json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())
 VALID.pop("sha256", None)
+UNTOLD = ("columns", "deviations", "profiles")
+"""Optional values: a manifest that is written leaves out what equals its default."""
 
 odd_numbers = st.sampled_from([0, -1, 1, 10**400, -(10**400), 2**63, 1e308, -1e308, 1e-308, float("nan"), float("inf")])
 leaves = st.one_of(st.none(), st.booleans(), odd_numbers, st.integers(), st.floats(), st.text(max_size=20))
@@ -62,6 +64,15 @@ def mutated(draw):
     return data
 
 
+def told(data):
+    """What a written manifest says of the same."""
+    if isinstance(data, list):
+        return [told(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    return {key: told(value) for key, value in data.items() if value or key not in UNTOLD}
+
+
 def read(folder, text):
     (folder / "manifest.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     return Manifest.read(folder)
@@ -80,12 +91,16 @@ def test_any_mutation_gives_a_manifest_or_a_refusal(data, tmp_path):
     else:
         manifest.write(tmp_path)
         written = json.loads((tmp_path / "manifest.json").read_text())
-        assert {key: written[key] for key in VALID} == data, "what was read is what was written"
+        written.pop("sha256")
+        assert written == told(data), "what was read is what was written"
+        assert Manifest.read(tmp_path) == manifest
         assert len(manifest.fingerprint) == 16
         assert 0 < manifest.hop_s <= manifest.window_s
 
 
-@pytest.mark.parametrize("path", [path for path in PLACES if type(_at(path)) is int], ids="-".join)
+@pytest.mark.parametrize(
+    "path", [path for path in PLACES if type(_at(path)) is int], ids=lambda path: "-".join(map(str, path))
+)
 @pytest.mark.parametrize("number", [10**400, -(10**400), 2**63, 0.5, True])
 def test_no_integer_is_taken_that_later_arithmetic_could_not_bear(path, number, tmp_path):
     data = copy.deepcopy(VALID)

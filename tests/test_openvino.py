@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import WINDOWED_BUNDLE
 
+from edge_runtime import bundle as bundle_module
 from edge_runtime import openvino_graph, tune
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
 from edge_runtime.engine import Engine
@@ -29,7 +31,7 @@ from edge_runtime.tune import Measured, fastest, measure_profiles
 with_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs the openvino extra: pip install 'earmark[openvino]'"
 )
-HEAD = DEFAULT_BUNDLE / "audio_head.onnx"
+HEAD = WINDOWED_BUNDLE / "audio_head.onnx"
 HEAD_IO = {"inputs": {"segments": (None, 384)}, "outputs": {"embedding": (512,)}}
 MAX_FP32_DEVIATIONS, MIN_INT8_COSINE = 1e-4, 0.999
 
@@ -65,8 +67,9 @@ def lowest_cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @with_openvino
 @pytest.mark.parametrize("frames", [40, 990])
-def test_the_default_bundle_answers_alike(frames):
-    onnx, vino = both(DEFAULT_BUNDLE)
+@pytest.mark.parametrize("folder", [DEFAULT_BUNDLE, WINDOWED_BUNDLE], ids=["streaming", "windowed"])
+def test_mn04_answers_alike(folder, frames):
+    onnx, vino = both(folder)
     assert (onnx.engine, vino.engine) == ENGINES
     a, b = heard(onnx, frames=frames), heard(vino, frames=frames)
     assert np.abs(a - b).max() <= MAX_FP32_DEVIATIONS * a.std()
@@ -181,22 +184,24 @@ def test_the_conversion_tools_can_be_imported_afterwards():
 
 
 @with_openvino
-def test_both_engines_are_measured_and_the_fastest_is_kept_and_opened(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("folder", [DEFAULT_BUNDLE, WINDOWED_BUNDLE], ids=["streaming", "windowed"])
+def test_both_engines_are_measured_and_the_fastest_is_kept_and_opened(folder, tmp_path, capsys, monkeypatch):
     from edge_runtime.cli import app
 
     monkeypatch.setattr(tune, "ROUNDS", 2)
 
     def doctor(*options: str) -> str:
         with pytest.raises(SystemExit) as done:
-            app(["doctor", "--home", str(tmp_path), *options])
+            app(["doctor", "--home", str(tmp_path), "--bundle", str(folder), *options])
         assert not done.value.code
         return capsys.readouterr().out
 
     told = doctor("--tune")
-    best = chosen(tmp_path, Manifest.read(DEFAULT_BUNDLE))
-    assert best.profile is None and best.engine in ENGINES
-    assert f"tuned       {best.engine} is the fastest" in told
-    assert all(f"  {engine:24}" in told for engine in ENGINES)
+    manifest = Manifest.read(folder)
+    best, profile = chosen(tmp_path, manifest), next(iter(manifest.profiles), None)
+    assert best.profile == profile and best.engine in ENGINES
+    assert f"tuned       {best} is the fastest" in told
+    assert all(f"  {Choice(profile, engine)!s:24}" in told for engine in ENGINES)
     assert f"engine      {best.engine} of onnxruntime, openvino" in doctor()
     assert "engine      openvino of" in doctor("--engine", "openvino")
 
@@ -218,7 +223,7 @@ def test_an_engine_that_fails_its_self_test_is_reported_and_not_kept(monkeypatch
         return {"audio_cosine": 1.0}
 
     monkeypatch.setattr(Bundle, "self_test", fail)
-    found = measure_profiles(DEFAULT_BUNDLE, rounds=1)
+    found = measure_profiles(WINDOWED_BUNDLE, rounds=1)
     assert [each.failure for each in found] == ["", "this CPU saturates"]
     assert fastest(found).choice == Choice(None, "onnxruntime")
 
@@ -231,7 +236,7 @@ def test_the_fastest_engine_wins():
 
 @with_openvino
 def test_what_is_asked_for_goes_before_what_was_chosen(tmp_path):
-    keep_choice(tmp_path, Manifest.read(DEFAULT_BUNDLE), Choice(None, "openvino"), measured={})
+    keep_choice(tmp_path, Manifest.read(DEFAULT_BUNDLE), Choice("light", "openvino"), measured={})
     assert Bundle.open(home=tmp_path).engine == "openvino"
     assert Bundle.open(home=tmp_path, engine="onnxruntime").engine == "onnxruntime"
     assert Bundle.open().engine == "onnxruntime"
@@ -253,8 +258,9 @@ def test_an_engine_is_chosen_for_its_profile_alone(tmp_path, narrow):
 
 
 @with_openvino
-def test_openvino_needs_no_optimised_forms_of_the_audio_graphs(tmp_path, narrow):
+def test_openvino_needs_no_optimised_forms_of_the_audio_graphs(tmp_path, narrow, monkeypatch):
     """Only the text encoder, which runs in onnxruntime whatever the engine."""
+    monkeypatch.setattr(bundle_module, "MIN_CACHED_BYTES", 0)
     Bundle.open(narrow, profile="small", engine="openvino", home=tmp_path)
     (about,) = (tmp_path / "graphs").glob("*/about.json")
     assert json.loads(about.read_text())["source"] == Manifest.read(narrow).files["text_encoder.onnx"]

@@ -11,11 +11,12 @@ pytest.importorskip("onnx", reason="needs the export extra")
 
 from streaming_case import narrow_bundle, sounds  # noqa: E402
 
+from edge_runtime.archive.day_file import DayFiles  # noqa: E402
 from edge_runtime.bundle import Bundle  # noqa: E402
 from edge_runtime.cli.listen import Session  # noqa: E402
 from edge_runtime.engine import Engine, Heard  # noqa: E402
 from edge_runtime.listener import Listener  # noqa: E402
-from edge_runtime.sources import FileSource  # noqa: E402
+from edge_runtime.sources import open_source  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -27,7 +28,7 @@ PROFILES = ("exact", "small")
 
 @pytest.fixture(scope="module")
 def sound() -> np.ndarray:
-    """17 s: a first window, five more and a tail."""
+    """17 s: a first window, more after it and a tail."""
     return sounds(1, seconds=17, seed=7)[0]
 
 
@@ -77,6 +78,20 @@ def test_the_other_answers_are_the_same_to_the_last_bit_and_come_at_the_same_tim
     assert not any(window[3] for _, window in found if window[4])  # none claims to be settled
 
 
+def test_from_settled_only_on_no_provisional_window_comes_and_the_others_are_the_same(bundle, sound):
+    listener = Listener(bundle, provisional=True)
+    found = list(listener.push(sound[: 8 * RATE_HZ]))
+    listener.settled_only()
+    rest = [*listener.push(sound[8 * RATE_HZ :]), *listener.flush()]
+    assert any(window.provisional for window in found)
+    assert not any(window.provisional for window in rest)
+    plain = Listener(bundle)
+    whole = [*plain.push(sound), *plain.flush()]
+    told = [window for window in found + rest if not window.provisional]
+    assert [window.embedding.tobytes() for window in told] == [window.embedding.tobytes() for window in whole]
+    assert any(window.provisional for window in listener.push(sound)), "another recording begins"
+
+
 @pytest.mark.parametrize("block", [999, 16_000, 10**6])
 def test_provisional_answers_do_not_depend_on_how_the_sound_arrives(bundle, sound, block):
     options = {"early": True, "provisional": True}
@@ -87,23 +102,24 @@ def test_provisional_answers_do_not_depend_on_how_the_sound_arrives(bundle, soun
 def test_a_provisional_window_is_the_recording_cut_there(bundle, sound):
     listener = Listener(bundle, provisional=True)
     window = next(w for w in listener.push(sound) if w.provisional)
-    segments = bundle.whole_clip(bundle.log_mel().push(sound)[: 32 * 32])
+    frames = bundle.manifest.window.segments * bundle.manifest.encoder.segment_frames
+    segments = bundle.whole_clip(bundle.log_mel().push(sound)[:frames])
     assert np.array_equal(window.embedding, bundle.embed_segments(segments))
 
 
-def test_a_windowed_bundle_withholds_nothing_and_gives_nothing_provisional(sound):
-    bundle = Bundle.open()
-    found = listened(bundle, sound[: 12 * RATE_HZ], RATE_HZ, early=True, provisional=True)
-    assert found == listened(bundle, sound[: 12 * RATE_HZ], RATE_HZ, early=True)
+def test_a_windowed_bundle_withholds_nothing_and_gives_nothing_provisional(windowed, sound):
+    found = listened(windowed, sound[: 12 * RATE_HZ], RATE_HZ, early=True, provisional=True)
+    assert found == listened(windowed, sound[: 12 * RATE_HZ], RATE_HZ, early=True)
 
 
 def kept(engine: Engine) -> list[bytes]:
     """The archive's records without the number of their recording."""
-    return [
-        part.tobytes()
-        for day in engine.archive._days()
-        for part in (np.array(day["embedding"]), np.array(day["scale"]), np.array(day["start_s"]), day["end_s"])
-    ]
+    bundle = engine.bundle
+    days = DayFiles(
+        engine.home.path / "archive" / bundle.fingerprint, bundle.fingerprint, width=bundle.manifest.head.width
+    )
+    fields = ("embedding", "scale", "start_s", "end_s")
+    return [days.records(day)[field].tobytes() for day in days.all() for field in fields]
 
 
 def test_nothing_provisional_is_archived(recording, tmp_path):
@@ -111,8 +127,9 @@ def test_nothing_provisional_is_archived(recording, tmp_path):
     for provisional in (False, True):
         engine = Engine.open(narrow_bundle(), home=tmp_path / f"home-{provisional}")
         session = Session(engine, keep=True, live_phrases=False, seconds=None, provisional=provisional)
-        with FileSource(recording) as source:
-            heard: list[Heard] = list(session.run(source, k=2))
+        heard: list[Heard] = []
+        for stretch in open_source(str(recording)).stretches():
+            heard += session.run(stretch, k=2)
         assert any(each.window.provisional for each in heard) == provisional
         archives.append(kept(engine))
     assert archives[0] == archives[1]

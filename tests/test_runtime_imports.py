@@ -16,28 +16,38 @@ from edge_runtime.bundle import DEFAULT_BUNDLE
 
 ROOT = Path(edge_runtime.__file__).parent.parent
 HEAVY = {"torch", "onnx", "onnxscript", "gensim", "librosa", "scipy", "pandas", "sklearn", "training", "export"}
+UNHEARD = {"soundfile", "soxr", "importlib.metadata", "email", "socket", "subprocess", "tempfile", "tarfile"}
+"""What no listener at the model's own rate needs: six MiB."""
 MODULES = sorted((ROOT / "edge_runtime").rglob("*.py"))
 
 
 def loaded_by(code, earmark):
-    """Top-level names of the modules that a fresh interpreter holds after `code`."""
-    report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    """The modules that a fresh interpreter holds after `code`, and their top-level names."""
+    report = "import json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True, env=earmark.env
     )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    names = json.loads(done.stdout.splitlines()[-1])
+    return {*names, *(name.partition(".")[0] for name in names)}
 
 
 def test_importing_the_runtime_loads_nothing_heavy_and_no_portaudio(earmark):
-    found = loaded_by("import edge_runtime", earmark)
+    found = loaded_by("from edge_runtime import Engine", earmark)
     assert not found & (HEAVY | {"sounddevice", "typer", "rich", "openvino"})
     assert "numpy" in found
 
 
 def test_importing_the_runtime_starts_no_engine_and_touches_no_disk(earmark):
     """Nor does it read the environment: onnxruntime is told to report to nobody where it is first needed."""
-    assert "onnxruntime" not in loaded_by("import edge_runtime", earmark)
+    assert "onnxruntime" not in loaded_by("from edge_runtime import Engine", earmark)
     assert not earmark.home.parent.joinpath("nobody").exists()
+
+
+def test_one_part_of_the_runtime_loads_no_other(earmark):
+    assert "numpy" not in loaded_by("import edge_runtime", earmark)
+    found = loaded_by("from edge_runtime.streaming import StreamingEncoder", earmark)
+    assert "numpy" in found
+    assert not found & {"edge_runtime.engine", "sqlite3", "hnswlib"}
 
 
 def test_a_whole_caption_loads_nothing_heavy_and_reports_to_nobody(earmark, recordings):
@@ -45,6 +55,29 @@ def test_a_whole_caption_loads_nothing_heavy_and_reports_to_nobody(earmark, reco
     code = f"from edge_runtime import Engine; assert Engine.open().caption({str(recordings / 'five.wav')!r})"
     assert not loaded_by(code, earmark) & (HEAVY | {"sounddevice", "typer", "rich", "openvino"})
     assert not earmark.home.parent.joinpath("nobody").exists()
+
+
+def test_a_listener_loads_nothing_that_it_does_not_use(earmark):
+    code = f"""
+import numpy as np
+from edge_runtime import Engine
+engine = Engine.open(home={str(earmark.home)!r})
+assert list(engine.listen([np.zeros(64_000, np.float32)] * 4, rate_hz=32_000))"""
+    found = loaded_by(code, earmark)
+    assert "sqlite3" in found
+    assert not found & UNHEARD
+
+
+def test_the_command_that_listens_for_a_program_loads_nothing_to_please_people(earmark):
+    code = """
+import contextlib, io, sys
+sys.argv = ["earmark", "listen", "-", "--rate", "32000", "--json"]
+sys.stdin = io.TextIOWrapper(io.BytesIO(bytes(2 * 32_000 * 8)))
+from edge_runtime.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+    main()
+assert '"heard_s": 8.0' in out.getvalue()"""
+    assert not loaded_by(code, earmark) & {"rich", "pydantic", "soundfile", "soxr", "sounddevice"}
 
 
 def test_help_loads_nothing_heavy(earmark):
@@ -85,7 +118,10 @@ def test_training_does_not_import_export():
 
 def test_every_public_name_is_there():
     for name in edge_runtime.__all__:
-        assert getattr(edge_runtime, name)
+        assert getattr(edge_runtime, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = edge_runtime.Nothing
+    assert set(edge_runtime.__all__) == set(edge_runtime.MODULES)
 
 
 def test_the_wheel_holds_the_runtime_alone_with_its_bundle(tmp_path):
@@ -109,7 +145,10 @@ def test_the_wheel_holds_the_runtime_alone_with_its_bundle(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry_points = next(archive.read(name) for name in archive.namelist() if name.endswith("entry_points.txt"))
-    expected = {str(path.relative_to(ROOT)) for path in MODULES} | {"edge_runtime/py.typed"}
+    expected = {str(path.relative_to(ROOT)) for path in MODULES} | {
+        "edge_runtime/py.typed",
+        "edge_runtime/service/earmark.service",
+    }
     expected |= {f"edge_runtime/default_bundle/{path.name}" for path in DEFAULT_BUNDLE.iterdir()}
     assert names == expected
     assert b"earmark = edge_runtime.cli:main" in entry_points

@@ -5,20 +5,23 @@ engine computes in blocks that are counted from the recording's start.
 """
 
 import dataclasses
+import io
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from conftest import WINDOWED_BUNDLE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_runtime import Engine, Listener
+from edge_runtime import Bundle, Engine, Listener
+from edge_runtime.bundle import DEFAULT_BUNDLE
 from edge_runtime.engine import stream
 from edge_runtime.mel import LogMel, MelSpec, MelTables, log_mel
 from edge_runtime.resample import Resampler
-from edge_runtime.sources import PcmPipe
+from edge_runtime.sources.pipe import PcmPipe
 
 RATES_HZ = (8_000, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
 MODEL_HZ = 32_000
@@ -170,6 +173,12 @@ def test_equal_rates_pass_through_untouched():
 # --- listener
 
 
+@pytest.fixture(scope="module", params=[DEFAULT_BUNDLE, WINDOWED_BUNDLE], ids=["streaming", "windowed"])
+def bundle(request):
+    """A streaming bundle and a windowed one: to a listener they are the same."""
+    return Bundle.open(request.param)
+
+
 @st.composite
 def recordings_at(draw, rate_hz):
     """Lengths around what could go wrong: nothing, one sample, less than a frame, a segment, a window, and more."""
@@ -193,9 +202,20 @@ def test_windows_are_the_same_for_any_blocks(rate_hz, bundle):
     holds()
 
 
+def one_shot(bundle, frames, first, end):
+    """Segments [first, end) of a recording's frames (T, M): a streaming encoder hears the whole of it at once, a
+    windowed one these segments by themselves."""
+    if bundle.manifest.encoder.stream:
+        return bundle.whole_clip(frames)[first:end]
+    step, encoder = bundle.manifest.encoder.segment_frames, bundle.encoder()
+    encoder.push(frames[first * step : end * step])
+    encoder.flush()
+    return encoder.segments(0, encoder.available)
+
+
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 10.24, 13.0, 25.0])
 def test_windows_are_those_of_the_one_shot_encoder(seconds, bundle, noise):
-    """Oracle: the frames of the whole clip, cut at each window, and each cut encoded by itself."""
+    """Oracle: the frames of the whole clip, and the encoder asked once."""
     signal = noise(seconds)
     frames = log_mel(bundle.manifest.mel, bundle.tables, signal)
     plan, step = bundle.manifest.window, bundle.manifest.encoder.segment_frames
@@ -207,10 +227,7 @@ def test_windows_are_those_of_the_one_shot_encoder(seconds, bundle, noise):
     assert len(windows) == len(ends)
     for window, end in zip(windows, ends, strict=True):
         first = max(0, end - plan.segments)
-        encoder = bundle.encoder()
-        encoder.push(frames[first * step : end * step])
-        encoder.flush()
-        expected = bundle.embed_segments(encoder.segments(0, encoder.available))
+        expected = bundle.embed_segments(one_shot(bundle, frames, first, end))
         assert window.embedding.tobytes() == expected.tobytes()
         assert window.index == first
         assert window.start_s == pytest.approx(first * step * 0.01)
@@ -257,16 +274,16 @@ def test_flushed_listener_starts_anew(early, bundle):
     assert windows_of(used, [signal]) == windows_of(Listener(bundle, early=early), [signal])
 
 
-def test_window_does_not_depend_on_what_was_heard_before_it(bundle):
+def test_window_of_a_windowed_encoder_does_not_depend_on_what_was_heard_before_it(windowed):
     """A frame reaches half an FFT back, pre-emphasis one sample: what lies before that may be anything."""
-    plan, mel = bundle.manifest.window, bundle.manifest.mel
-    segment = bundle.manifest.encoder.segment_frames * mel.hop_samples
+    plan, mel = windowed.manifest.window, windowed.manifest.mel
+    segment = windowed.manifest.encoder.segment_frames * mel.hop_samples
     start = 12 * segment
     signal = signal_of(15 * MODEL_HZ)
     other = signal.copy()
     before = start - mel.fft_samples // 2 - 1
     other[:before] = signal_of(before, seed=1)
-    one, two = (windows_of(Listener(bundle), [sound]) for sound in (signal, other))
+    one, two = (windows_of(Listener(windowed), [sound]) for sound in (signal, other))
     after = [i for i, window in enumerate(one) if window[3] >= 12]
     assert plan.hop <= 12, "this test needs a window that starts at segment 12 or later"
     assert after and [one[i] for i in after] == [two[i] for i in after]
@@ -317,12 +334,13 @@ class Trickle:
     def __init__(self, data, sizes):
         self.data, self.sizes = data, iter(sizes)
 
-    def read1(self, most):
+    def fileno(self):
+        raise io.UnsupportedOperation
+
+    def read(self, most):
         size = min(most, next(self.sizes, most))
         part, self.data = self.data[:size], self.data[size:]
         return part
-
-    read = read1
 
 
 @given(sizes=st.lists(st.integers(1, 50), max_size=60), samples=st.integers(0, 500), odd=st.booleans())
@@ -330,7 +348,8 @@ class Trickle:
 def test_pcm_is_the_same_whatever_the_pipe_gives_at_a_time(sizes, samples, odd):
     pcm = np.random.default_rng(0).integers(-32768, 32768, samples).astype("<i2")
     pipe = PcmPipe(Trickle(pcm.tobytes() + b"\1" * odd, sizes), rate_hz=16_000)
-    blocks = [*pipe.blocks(), np.zeros(0, np.float32)]
+    blocks = [block for stretch in pipe.stretches() for block in stretch.blocks()]
+    blocks.append(np.zeros(0, np.float32))
     assert np.concatenate(blocks).tobytes() == (pcm / np.float32(32768)).astype(np.float32).tobytes()
 
 
@@ -340,7 +359,7 @@ def test_pcm_is_the_same_whatever_the_pipe_gives_at_a_time(sizes, samples, odd):
 def test_a_file_is_heard_as_its_samples_are(bundle, noise, tmp_path):
     sound = noise(12)
     soundfile.write(tmp_path / "a.wav", sound, MODEL_HZ, subtype="FLOAT")
-    found = Engine.open().embed_audio(tmp_path / "a.wav")
+    found = Engine.open(bundle.folder).embed_audio(tmp_path / "a.wav")
     listener = Listener(bundle, hop=bundle.manifest.window.archive_hop)
     expected = [window.embedding for window in [*listener.push(sound), *listener.flush()]]
     assert found.tobytes() == np.stack(expected).tobytes()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the export extra")
 
+from conftest import WINDOWED_BUNDLE
 from streaming_case import narrow_bundle
 
+from edge_runtime import bundle as bundle_module
 from edge_runtime import cpu, graph_cache, profile_choice, tune
-from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
+from edge_runtime.bundle import DEFAULT_BUNDLE, MIN_CACHED_BYTES, Bundle
 from edge_runtime.cli import device
 from edge_runtime.engine import Engine
 from edge_runtime.errors import BundleError, EarmarkError, HomeError
+from edge_runtime.graph import load_onnxruntime
 from edge_runtime.graph_cache import GraphCache
 from edge_runtime.manifest import Manifest
 from edge_runtime.profile_choice import Choice, chosen, keep_choice
@@ -39,8 +43,16 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def narrow_graphs_are_cached() -> Iterator[None]:
+    """As heavy ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_module, "MIN_CACHED_BYTES", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
-def cached(tmp_path_factory) -> Path:
+def cached(narrow_graphs_are_cached, tmp_path_factory) -> Path:
     """A home whose cache holds the optimised graphs of the exact profile; copy it to spoil it."""
     home = tmp_path_factory.mktemp("cached")
     Bundle.open(narrow_bundle(), profile="exact", home=home)
@@ -88,8 +100,16 @@ def test_it_is_built_once(cached, monkeypatch):
     Bundle.open(narrow_bundle(), profile="exact", home=cached)
 
 
-def test_a_bundle_of_one_precision_is_not_cached(place):
-    Bundle.open(DEFAULT_BUNDLE, home=place)
+def test_graphs_that_load_in_a_moment_as_they_are_are_not_cached(place, monkeypatch):
+    heaviest = max(path.stat().st_size for path in narrow_bundle().glob("*.onnx"))
+    monkeypatch.setattr(bundle_module, "MIN_CACHED_BYTES", heaviest)
+    Bundle.open(narrow_bundle(), home=place, profile="exact")
+    assert len(list((place / "graphs").iterdir())) == 1
+
+
+def test_the_shipped_bundle_is_not_cached(place, monkeypatch):
+    monkeypatch.setattr(bundle_module, "MIN_CACHED_BYTES", MIN_CACHED_BYTES)
+    Bundle.open(home=place)
     assert not (place / "graphs").exists()
 
 
@@ -213,11 +233,12 @@ def test_a_profile_that_fails_its_self_test_is_reported_and_not_kept(place, monk
     assert fastest(found).choice.profile != "small"
 
 
-def test_a_bundle_of_one_precision_in_one_engine_has_nothing_to_choose():
+@pytest.mark.parametrize("folder", [DEFAULT_BUNDLE, WINDOWED_BUNDLE], ids=["streaming", "windowed"])
+def test_a_bundle_of_one_precision_in_one_engine_has_nothing_to_choose(folder):
     with pytest.raises(
         BundleError, match=r"one precision and onnxruntime is the only engine here.*earmark\[openvino\]"
     ):
-        measure_profiles(DEFAULT_BUNDLE)
+        measure_profiles(folder)
 
 
 def test_the_kept_choice_opens_and_an_explicit_one_wins(place):
@@ -244,7 +265,7 @@ def test_the_choice_is_of_one_cpu_and_one_bundle(place, monkeypatch):
 
 def test_another_onnxruntime_is_another_key(monkeypatch):
     before = cpu.cpu_key()
-    monkeypatch.setattr(cpu, "version", lambda name: "0.1")
+    monkeypatch.setattr(load_onnxruntime(), "__version__", "0.1")
     assert cpu.cpu_key() != before
 
 

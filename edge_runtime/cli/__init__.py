@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from edge_runtime.cli import archive, bundle, device, listen, phrases
+from edge_runtime.cli import archive, bundle, coverage, device, events, listen, phrases, service
 from edge_runtime.errors import EarmarkError
 
 __all__ = ["app", "main"]
@@ -31,11 +31,15 @@ app.command("listen")(listen.listen)
 app.command("caption")(listen.caption)
 app.command("index")(archive.index)
 app.command("search")(archive.search)
+app.add_typer(events.app, name="events")
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(device.embed_app, name="embed")
 app.command("doctor")(device.doctor)
 app.add_typer(bundle.app, name="bundle")
 app.command("devices")(device.devices)
+app.command("coverage")(coverage.coverage)
+app.command("run")(service.run)
+app.command("status")(service.status)
 app.command("demo")(listen.demo)
 
 

@@ -67,6 +67,7 @@ def info(bundle: Bundle = None, home: Home = None, as_json: Json = False) -> Non
         "head": manifest.head.graph,
         "text encoder": manifest.text.graph,
     }
+    graphs |= {f"expert {expert.name}": expert.graph for expert in manifest.experts}
     if as_json:
         print_json(
             name=manifest.name,

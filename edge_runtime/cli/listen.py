@@ -25,10 +25,12 @@ from edge_runtime.cli.options import (
     open_engine,
     print_json,
 )
+from edge_runtime.clock import Clock
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.ledger import Account, Ledger
 from edge_runtime.phrases import Match
-from edge_runtime.sources import FileSource, Source, sources_of
+from edge_runtime.sources import LiveSource, Stretch, open_source
 
 __all__ = ["caption", "demo", "listen"]
 
@@ -36,7 +38,9 @@ DEMO_SEARCHES = 2
 
 
 def listen(
-    source: Annotated[str, typer.Argument(help="mic, mic:NAME, a file, a folder, or - for PCM on stdin.")] = "mic",
+    source: Annotated[
+        str, typer.Argument(help="mic, mic:NAME, a file, a folder, a URL, or - for PCM on stdin.")
+    ] = "mic",
     top: TopK = 3,
     phrases: PhraseFile = None,
     bundle: Bundle = None,
@@ -62,28 +66,27 @@ def listen(
     )
     report = JsonReport(name_files=Path(source).is_dir()) if as_json else PeopleReport(engine)
     refused: list[AudioError] = []
-    heard_s = lost_s = 0.0
-    with contextlib.suppress(KeyboardInterrupt):
-        for sound in sources_of(source, rate_hz=rate):
-            left = None if seconds is None else seconds - heard_s
-            if left is not None and left <= 0:
-                break
-            session = Session(
-                engine, keep=not no_archive, live_phrases=phrases is None, seconds=left, provisional=provisional
-            )
+
+    def refuse(error: AudioError) -> None:
+        refused.append(error)
+        print(f"earmark: {error}", file=sys.stderr)
+
+    sound = open_source(
+        source, rate_hz=rate, refused=refuse, memory=engine.home.path / "microphones.json" if engine.home else None
+    )
+    session = Session(
+        engine, keep=not no_archive, live_phrases=phrases is None, seconds=seconds, provisional=provisional
+    )
+    try:
+        for stretch in session.stretches(sound):
             try:
-                with sound as opened:
-                    for heard in session.run(opened, k=top):
-                        report.window(opened, heard)
+                for heard in session.run(stretch, k=top):
+                    report.window(stretch, heard)
             except AudioError as error:
-                refused.append(error)
-                print(f"earmark: {error}", file=sys.stderr)
-            finally:
-                heard_s += session.heard_s
-                lost_s += session.lost_s
-            if session.stopped:
-                break
-    report.coverage(heard_s, lost_s)
+                refuse(error)
+    except AudioError as error:
+        refuse(error)
+    report.coverage(session.heard_s, sound.lost_s)
     if refused:
         sys.exit(2)
 
@@ -139,12 +142,13 @@ def demo(
         session = Session(engine, keep=True, live_phrases=False, seconds=None)
         started = time.monotonic()
         best: dict[str, float] = {}
-        with FileSource(path) as source:
-            for heard in session.run(source, k=3):
-                report.window(source, heard)
+        source = open_source(str(path))
+        for stretch in session.stretches(source):
+            for heard in session.run(stretch, k=3):
+                report.window(stretch, heard)
                 for match in heard.matches:
                     best[match.phrase] = max(match.score, best.get(match.phrase, -1.0))
-        report.coverage(session.heard_s, session.lost_s)
+        report.coverage(session.heard_s, source.lost_s)
         took = time.monotonic() - started
         print(f"That took {took:.1f} s, {session.heard_s / took:.0f} times faster than the sound itself.\n")
         queries = (
@@ -167,7 +171,8 @@ def demo(
 
 
 class Session:
-    """One source through the engine, archived unless told otherwise; counts what was heard and what was lost."""
+    """One source through the engine, archived unless told otherwise, for so many seconds or until Ctrl-C; counts what
+    was heard."""
 
     def __init__(
         self, engine: Engine, *, keep: bool, live_phrases: bool, seconds: float | None, provisional: bool = False
@@ -177,46 +182,74 @@ class Session:
         self._live_phrases = live_phrases
         self._seconds = seconds
         self._provisional = provisional
-        self.stopped = False
         self._changes = -1
+        self._clock: Clock | None = None
+        self._opened: Account | None = None
+        self._ledger: Account | None = None
+        self.stopped = False
         self.heard_s = 0.0
-        self.lost_s = 0.0
 
-    def run(self, source: Source, *, k: int) -> Iterator[Heard]:
+    def stretches(self, source: LiveSource) -> Iterator[Stretch]:
+        """Those of the source until it ends or the session is over."""
+        stretches = source.stretches()
+        while not self._over():
+            try:
+                stretch = next(stretches, None)
+            except KeyboardInterrupt:
+                return
+            if stretch is None:
+                return
+            yield stretch
+
+    def run(self, stretch: Stretch, *, k: int) -> Iterator[Heard]:
+        """Raises AudioError where the stretch breaks off.
+
+        Provisional windows of what is live are kept for now, whether they are asked for or not: a kill costs less.
+        """
         every = self._engine.bundle.manifest.window.archive_hop
-        answers = self._engine.listen(
-            self._blocks(source), rate_hz=source.rate_hz, k=k, early=True, provisional=self._provisional
-        )
-        with self._writer(source) as writer:
+        before_s = self.heard_s
+        with self._writer(stretch) as writer, self._account(stretch) as self._ledger:
+            provisional = self._provisional or (writer is not None and stretch.live)
+            answers = self._engine.listen(
+                self._blocks(stretch), rate_hz=stretch.rate_hz, k=k, early=True, provisional=provisional
+            )
             try:
                 for heard in answers:
                     if writer:
                         writer.add(heard.window, every=every)
-                    yield heard
+                    if self._provisional or not heard.window.provisional:
+                        yield heard
             finally:
-                self.lost_s = source.lost_s
                 if writer:
-                    writer.heard_s, writer.lost_s, writer.complete = (
-                        self.heard_s,
-                        self.lost_s,
-                        not self.stopped,
-                    )
+                    writer.heard_s, writer.complete = self.heard_s - before_s, not self.stopped
 
-    def _writer(self, source: Source) -> contextlib.AbstractContextManager[RecordingWriter | None]:
+    def _over(self) -> bool:
+        return self.stopped or (self._seconds is not None and self.heard_s >= self._seconds)
+
+    def _writer(self, stretch: Stretch) -> contextlib.AbstractContextManager[RecordingWriter | None]:
         if not self._keep or self._engine.archive is None:
             return contextlib.nullcontext()
-        return self._engine.archive.recording(source.name, path=source.path, live=True)
+        return self._engine.archive.recording(stretch.source, path=stretch.path, live=True)
 
-    def _take_new_phrases(self) -> None:
-        """What another process adds to the vocabulary is heard from the very next window on."""
+    @contextlib.contextmanager
+    def _account(self, stretch: Stretch) -> Iterator[Account | None]:
+        """What becomes of a live source's seconds; one account for all its stretches."""
         home = self._engine.home
-        if self._live_phrases and home is not None and (changes := home.changes_elsewhere()) != self._changes:
-            self._changes = changes
-            self._engine.refresh_phrases()
+        if not self._keep or home is None or not stretch.live:
+            yield None
+            return
+        if self._opened is None:
+            self._clock = Clock()
+            self._opened = Ledger(home.path / "ledger").account(stretch.source, self._clock)
+        self._opened.begin(stretch)
+        try:
+            yield self._opened
+        finally:
+            self._opened.flush()
 
-    def _blocks(self, source: Source) -> Iterator[np.ndarray]:
-        """The source's blocks until it ends, `seconds` are over, or Ctrl-C: the tail is then still heard."""
-        blocks = source.blocks()
+    def _blocks(self, stretch: Stretch) -> Iterator[np.ndarray]:
+        """The stretch's blocks until it ends, `seconds` are over, or Ctrl-C: the tail is then still heard."""
+        blocks = stretch.blocks()
         while True:
             try:
                 block = next(blocks, None)
@@ -226,14 +259,24 @@ class Session:
             if block is None:
                 return
             if self._seconds is not None:
-                left = round(min(len(block), (self._seconds - self.heard_s) * source.rate_hz))
+                left = round(min(len(block), (self._seconds - self.heard_s) * stretch.rate_hz))
                 self.stopped = left < len(block)
                 block = block[: max(0, left)]
-            self.heard_s += len(block) / source.rate_hz
+            self.heard_s += len(block) / stretch.rate_hz
+            if self._ledger and self._clock:
+                self._clock.look()
+                self._ledger.heard(block)
             self._take_new_phrases()
             yield block
             if self.stopped:
                 return
+
+    def _take_new_phrases(self) -> None:
+        """What another process adds to the vocabulary is heard from the very next window on."""
+        home = self._engine.home
+        if self._live_phrases and home is not None and (changes := home.changes_elsewhere()) != self._changes:
+            self._changes = changes
+            self._engine.refresh_phrases()
 
 
 def told(match: Match) -> dict[str, Any]:
@@ -247,9 +290,9 @@ class JsonReport:
     def __init__(self, *, name_files: bool) -> None:
         self._name_files = name_files
 
-    def window(self, source: Source, heard: Heard) -> None:
+    def window(self, stretch: Stretch, heard: Heard) -> None:
         matches = [told(match) for match in heard.matches]
-        name = {"file": source.name} if self._name_files else {}
+        name = {"file": str(stretch.path)} if self._name_files else {}
         print_json(
             type="window",
             start_s=round(heard.start_s, 2),
@@ -277,12 +320,13 @@ class PeopleReport:
         self._name_files = name_files
         self._name = ""
 
-    def window(self, source: Source, heard: Heard) -> None:
-        if source.name != self._name:
+    def window(self, stretch: Stretch, heard: Heard) -> None:
+        name = str(stretch.path or stretch.source)
+        if name != self._name:
             self._timeline.close()
-            self._name = source.name
-            if source.path and self._name_files:
-                self._console.print(source.name, style="bold")
+            self._name = name
+            if stretch.path and self._name_files:
+                self._console.print(name, style="bold")
         self._timeline.add(heard)
 
     def coverage(self, heard_s: float, lost_s: float) -> None:
