@@ -1,35 +1,45 @@
-"""The background that a bundle brings: noise made here, and the ambience among the recordings, as embeddings.
+"""What a bundle's thresholds are made of: noise made here, ambience among the recordings, and a bank of labels.
 
     background = background_of(engine, clips)
     spec, figures = calibrated(engine, background, clips, heard)
 
-Generated noise depends on a seed alone. Recorded ambience is that of the training split; what is held back to tell the
-rate of false alerts comes from other seeds and from the other splits.
+Generated noise depends on a seed alone. What is held back to tell the rate of false alerts is noise of another seed,
+and the ambience. The labels of the bank are those of the training split, filled up with the bundle's own phrases: they
+are no home's. The margin that `calibrated` gives is a first one, from single sounds: `python -m benchmarks.calibrate`
+chooses it on scenes.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edge_runtime.background import Background
+from edge_runtime.background import NO_LABEL, Background
+from edge_runtime.bundle import Bundle
 from edge_runtime.engine import Engine
+from edge_runtime.label_bank import NEAREST, LabelBank
 from edge_runtime.manifest import MatchSpec
+from edge_runtime.unit_rows import UnitRows
 from training.evaluate import same_sound
+from training.metrics import average_precision_at_10
 from training.phrasings import tidy_label
 from training.sounds import Clip
 
-__all__ = ["AMBIENCE", "background_of", "calibrated", "equal_error", "noises"]
+__all__ = ["AMBIENCE", "background_of", "bank_of", "calibrated", "equal_error", "noises", "sharpness_of", "thinned"]
 
 AMBIENCE = ("speechcommands_noise", "blanket", "librosa_data", "skmaad")
 """Sources of long ambiences without an event of their own."""
 LEVELS_DBFS = (-74, -66, -58, -50, -42, -34, -26, -18)
-TILTS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0)
-"""Noise power falls with frequency to this: white, pink at 1, brown at 2."""
+TILTS = (-2.0, -1.0, 0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5)
+"""Noise power falls with frequency to this: violet, blue, white, pink at 1, brown at 2."""
 HUMS_HZ = (50, 60, 100, 120)
-SHORT_S = (1.0, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0)
+SHORT_S = (0.4, 0.7, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Noise is also as short as this: what is short sounds otherwise to the network, and scores otherwise."""
+ALIKE = 0.9
+"""Cosine from which two noises are one."""
 MAX_WINDOWS = 4
 """Of one recording: an hour of one forest is no more background than a minute."""
+BANK_TEXTS = 320
+SHARPNESSES = (10.0, 15.0, 20.0, 25.0, 30.0, 40.0)
 
 
 def noises(rate_hz: int, seconds: float, *, seed: int) -> Iterator[np.ndarray]:
@@ -62,46 +72,111 @@ def at_level(sound: np.ndarray, level_dbfs: float) -> np.ndarray:
 
 
 def background_of(engine: Engine, clips: Sequence[Clip]) -> Background:
-    """Everything through the whole runtime; windows as the archive keeps them."""
+    """Everything through the whole runtime; windows as the archive keeps them. `clips`: of all splits."""
     manifest = engine.bundle.manifest
     rate_hz = manifest.mel.rate_hz
-    rows: list[tuple[np.ndarray, bool, bool]] = []
+    ambience = [clip for clip in clips if clip.source in AMBIENCE]
+    bank = bank_of(engine, [*(clip for clip in clips if clip.split == "train"), *ambience])
+    rows: list[tuple[np.ndarray, bool, bool, int]] = []
     segment = round(manifest.segment_s * rate_hz)
+
+    def hear(sound: np.ndarray, *, held: bool) -> None:
+        windows = engine.listen([sound], rate_hz=rate_hz, k=1)
+        rows.extend((each.window.embedding, True, held, NO_LABEL) for each in windows)
+
     for count in range(1, manifest.window.segments + 1):  # of silence there is one for each length, so all are known
-        silence = np.zeros(count * segment, np.float32)
-        rows += [(each.window.embedding, True, False) for each in engine.listen([silence], rate_hz=rate_hz, k=1)]
+        hear(np.zeros(count * segment, np.float32), held=False)
     lengths = [(seconds, False) for seconds in (*SHORT_S, manifest.window_s)] + [(manifest.window_s, True)]
     for seed, (seconds, held) in enumerate(lengths):
         for sound in noises(rate_hz, seconds, seed=seed):
-            rows += [(each.window.embedding, True, held) for each in engine.listen([sound], rate_hz=rate_hz, k=1)]
-    for clip in clips:
-        if clip.source in AMBIENCE:
-            rows += [(each, False, clip.split != "train") for each in engine.embed_audio(clip.path)[:MAX_WINDOWS]]
-    embeddings, generated, held_rows = zip(*rows, strict=True)
-    return Background(np.stack(embeddings), np.array(generated), np.array(held_rows))
+            hear(sound, held=held)
+    for clip in ambience:
+        label = bank.texts.index(tidy_label(clip.label)) if bank else NO_LABEL
+        rows += [(each, False, True, label) for each in engine.embed_audio(clip.path)[:MAX_WINDOWS]]
+    embeddings, generated, held_rows, label_of = zip(*rows, strict=True)
+    labels = np.array(label_of, np.int16)
+    found = Background(UnitRows.of(np.stack(embeddings)), np.array(generated), np.array(held_rows), labels, bank)
+    return thinned(found, engine.phrases.embeddings())
+
+
+def bank_of(engine: Engine, clips: Sequence[Clip]) -> LabelBank | None:
+    """The labels of these clips, and of the bundle's phrases so many that there are `BANK_TEXTS`; None where so few are
+    known that they tell nothing of sounds at large."""
+    labels = dict.fromkeys(tidy_label(clip.label) for clip in sorted(clips, key=lambda clip: clip.label))
+    filling = [phrase for phrase in engine.phrases if phrase not in labels]
+    texts = [*labels, *filling[: max(0, BANK_TEXTS - len(labels))]]
+    return embedded_bank(engine.bundle, texts) if len(texts) >= NEAREST else None
+
+
+def embedded_bank(bundle: Bundle, texts: Sequence[str]) -> LabelBank:
+    return LabelBank(tuple(texts), UnitRows.of(bundle.embed_text(texts)))
+
+
+def thinned(background: Background, phrases: np.ndarray) -> Background:
+    """The same without generated noise that sounds like other such noise (`ALIKE`), but for what is the loudest to one
+    of `phrases (P, E)`, beside its reference: their thresholds stay to the last bit, those of other phrases nearly."""
+    rows = np.flatnonzero(background.generated & ~background.held)
+    noise = background.rows[rows].vectors()
+    scores = background.rows[rows].cosines(phrases) - background.reference(noise)
+    kept = list(dict.fromkeys(scores.argmax(axis=1).tolist()))
+    for row in range(len(noise)):
+        if (noise[kept] @ noise[row]).max(initial=-1) < ALIKE:
+            kept.append(row)
+    keep = ~(background.generated & ~background.held)
+    keep[rows[kept]] = True
+    flags = (each[keep] for each in (background.generated, background.held, background.label_of))
+    return Background(background.rows[keep], *flags, background.bank)
 
 
 def calibrated(
     engine: Engine, background: Background, clips: Sequence[Clip], heard: Sequence[np.ndarray]
 ) -> tuple[MatchSpec, dict[str, float]]:
-    """From where on a phrase counts as heard, and the figures that say so, all on `clips` (the validation split), whose
-    windows are `heard[i] (W, E)`.
-
-    Deviations from the background decide where that parts right labels from wrong ones better than raw cosines do."""
+    """From where on a phrase counts as heard, how a search holds down hubs, and the figures that say so, all on `clips`
+    (the validation split), whose windows are `heard[i] (W, E)`."""
     labels = sorted({clip.label for clip in clips})
     names = engine.bundle.embed_text([tidy_label(label) for label in labels])
-    scores = np.stack([(names @ each.T).max(axis=1) for each in heard], axis=1)  # (L, N)
     relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in clips]]
-    middle, spread = background.statistics(names)
-    floor, raw_error = equal_error(scores, relevant)
-    deviations, error = equal_error((scores - middle[:, None]) / spread[:, None], relevant)
-    spec = MatchSpec(0.0, round(deviations, 3)) if error < raw_error else MatchSpec(round(floor, 4))
-    phrases = engine.phrases.embeddings()
-    limits = background.thresholds(phrases, deviations=spec.deviations, floor=spec.heard)
-    alerts, windows = background.alerts(phrases, limits)
-    figures = {"equal_error_raw": 100 * raw_error, "equal_error_calibrated": 100 * error}
-    figures |= {"background_alerts": 100 * alerts / windows}
-    return spec, {name: round(value, 2) for name, value in figures.items()}
+    raw, raw_error = equal_error(best_scores(names, heard, [np.zeros(len(each)) for each in heard]), relevant)
+    match, figures = MatchSpec(round(raw, 4)), {"equal_error_raw": 100 * raw_error}
+    if background.bank:
+        above = best_scores(names, heard, [background.reference(each) for each in heard])
+        margin, error = equal_error(above, relevant)
+        sharpness, precision = sharpness_of(engine, background.bank, clips, heard)
+        match = MatchSpec(match.heard, margin=round(margin, 4), sharpness=sharpness)
+        figures |= {"equal_error_calibrated": 100 * error} | precision
+    return match, {name: round(value, 2) for name, value in figures.items()}
+
+
+def sharpness_of(
+    engine: Engine, bank: LabelBank, clips: Sequence[Clip], heard: Sequence[np.ndarray]
+) -> tuple[float, dict[str, float]]:
+    """The sharpness with which labels and people's captions find `clips` best, by the mean of both mAP@10; 0 where
+    plain cosines do. And what they are with and without it."""
+    labels = sorted({clip.label for clip in clips})
+    captions = sorted({(text, clip.recording) for clip in clips for text in clip.captions})
+    own = np.array([clip.recording for clip in clips])
+    asked = [
+        ([tidy_label(label) for label in labels], same_sound(labels)[:, [labels.index(clip.label) for clip in clips]]),
+        ([text for text, _ in captions], np.array([recording for _, recording in captions])[:, None] == own),
+    ]
+    tasks = [(engine.bundle.embed_text(texts), relevant) for texts, relevant in asked if texts]
+
+    def precision(sharpness: float) -> float:
+        offsets = [
+            bank.popularity(each, sharpness=sharpness) if sharpness else np.zeros(len(each), np.float32)
+            for each in heard
+        ]
+        each = [average_precision_at_10(best_scores(texts, heard, offsets), right).mean() for texts, right in tasks]
+        return 100 * float(np.mean(each))
+
+    found = {sharpness: precision(sharpness) for sharpness in (0.0, *SHARPNESSES)}
+    best = max(found, key=lambda sharpness: found[sharpness])
+    return best, {"search_map10_raw": found[0.0], "search_map10_normalised": found[best]}
+
+
+def best_scores(texts: np.ndarray, heard: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> np.ndarray:
+    """texts (L, E) against the windows (W_i, E) of each clip, less their offsets (W_i,) -> (L, N): the best window."""
+    return np.stack([(texts @ each.T - less).max(axis=1) for each, less in zip(heard, offsets, strict=True)], axis=1)
 
 
 def equal_error(scores: np.ndarray, relevant: np.ndarray) -> tuple[float, float]:

@@ -33,6 +33,7 @@ from export.precision import calibration_frames, choose_encoder, int8_head, int8
 from export.verify import Fp32, verify
 from training.features import MIN_FRAMES, SEGMENT_FRAMES, WINDOW_SEGMENTS, load
 from training.mel_tables import efficientat_mel
+from training.memory import MEMORY, Memory
 from training.mn import load_mn04
 from training.sounds import read_clips
 from training.train import MAX_WORDS, Checkpoint
@@ -80,7 +81,7 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
 
     encoder = choose_encoder(net, fp32 / ENCODER, folder / ENCODER, list(calibration_frames(clips)))
     head = int8_head(fp32 / HEAD, folder / HEAD, features, clips)
-    text = int8_text(checkpoint, fp32, folder / TEXT, phrases)
+    text = int8_text(checkpoint.model, checkpoint.tokenizer, fp32, folder / TEXT, phrases)
 
     manifest = Manifest(
         schema=SCHEMA,
@@ -90,7 +91,7 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
         notices=NOTICES,
         mel=spec,
         encoder=EncoderSpec(encoder, "windowed", net.config.segment_dim, SEGMENT_FRAMES, MIN_FRAMES),
-        head=HeadSpec(head, checkpoint.model.config.joint_width, checkpoint.model.config.audio_pooling),
+        head=HeadSpec(head, checkpoint.model.config.width, checkpoint.model.config.audio_pooling),
         text=TextSpec(text, MAX_WORDS),
         window=WindowSpec(WINDOW_SEGMENTS, HOP_SEGMENTS, ARCHIVE_HOP_SEGMENTS),
         index=INDEX,
@@ -105,6 +106,7 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
 
     background = background_of(verdict.engine, clips)
     background.save(folder / BACKGROUND)
+    Memory.heard(clips, lambda clip: verdict.engine.embed_audio(clip.path)).save(folder / MEMORY)
     match, calibration = calibrated(verdict.engine, background, verdict.clips, verdict.heard)
     signal = golden_signal(spec.rate_hz)
     shipped.answers(signal, checkpoint.tokenizer.encode("a dog barks in the rain")).save(folder / "golden.npz")

@@ -1,13 +1,17 @@
-"""MODEL_CARD.md: what the model is, what it was made from, what it may be used for, how well it does."""
+"""MODEL_CARD.md: what the model is, what it was made from, what it may be used for, how well it does.
+
+Every number stands between `<!-- NAME -->` and `<!-- end -->`. Those of the block `measured` are the export's own at
+first; `python -m benchmarks.cards` puts in their place what it measures, with intervals.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_runtime.manifest import Manifest
 from training.evaluate import Report, markdown
 from training.sounds import Clip
 
-__all__ = ["LICENCE", "NOTICES", "model_card"]
+__all__ = ["LICENCE", "NOTICES", "model_card", "retext_card"]
 
 LICENCE = "non-commercial use only: trained on recordings of which most are CC BY-NC"
 NOTICES = [
@@ -59,24 +63,28 @@ def model_card(
         f"{', computed a hop at a time: the encoder streams' if encoder else ''}.",
         "",
         "## Parts",
+        "<!-- parts -->",
         "| graph | precision | why |",
         "|---|---|---|",
         *(f"| {name} | {graph.precision} | {graph.why} |" for name, graph in graphs.items()),
+        "<!-- end -->",
         "",
         f"Audio: {manifest.head.pooling} pooling, FC, context gate, L2. "
         f"Text: word vectors ({words_source}), NetRVLAD, FC, "
         'context gate, L2. Architecture: Lou et al., "Audio-Text Retrieval in Context" (2022), with a smaller encoder.',
         "",
-        *encoder,
+        *(["<!-- profiles -->", *encoder, "<!-- end -->", ""] if encoder else []),
         "## Training data",
         "The audio encoder is made from a published one (see the notices) and was trained further here, with the two "
         "towers, on:"
         if encoder
         else "The audio encoder is as published (AudioSet); only the two towers were trained here, on:",
         "",
+        "<!-- training data -->",
         "| source | clips |",
         "|---|---|",
         *(f"| {source} | {count} |" for source, count in sorted(heard.items())),
+        "<!-- end -->",
         "",
         "Texts: the clips' labels in phrasings written for this project, human captions where a clip has them, "
         "AudioSet class names weighted by the encoder's own tags, and a sentence encoder's similarities between "
@@ -90,13 +98,41 @@ def model_card(
         *(f"- {notice}" for notice in manifest.notices),
         "",
         *(["MIT licence of the audio encoder:", "", "```", MIT_NOTICE, "```", ""] if mit else []),
+        "## How well it hears",
+        "<!-- measured -->",
+        *(line for title, report in reports.items() for line in [*markdown(report, title), ""]),
+        "<!-- end -->",
+        "",
+        "Test clips come from the same collections as the training clips (no recording stands in both). Sounds unlike "
+        "these are heard less well; speech is not understood; a score is a cosine, not a probability.",
+        "",
         "## Measured at export",
+        "<!-- export -->",
         "```",
         *gates,
         "```",
-        "",
-        *(line for title, report in reports.items() for line in [*markdown(report, title), ""]),
-        "Test clips come from the same collections as the training clips (no recording stands in both). Sounds unlike "
-        "these are heard less well; speech is not understood; a score is a cosine, not a probability.",
+        "<!-- end -->",
     ]
     return "\n".join(lines) + "\n"
+
+
+def retext_card(manifest: Manifest, base: str, fingerprint: str, own: Mapping[str, int], gates: Sequence[str]) -> str:
+    """The card of a bundle that was taught sounds of its owner's: what they are, how well they are heard, and below it
+    all that is still so of the bundle that it was made from, whose card is `base`."""
+    title, _, rest = base.partition("\n")
+    about, _, tail = rest.partition("## How well it hears")
+    closing = tail.partition("<!-- end -->")[2].partition("## Measured at export")[0].strip()
+    parts = [
+        f"# {manifest.name} {manifest.version}",
+        f"Made from {title.removeprefix('# ')} ({fingerprint}) by `python -m training finetune`: the audio side is "
+        "that bundle's to the last bit, the text side learned its owner's sounds. What follows is that bundle's card.",
+        about.strip(),
+        "## Taught by its owner",
+        "<!-- own sounds -->\n| label | clips that were held out |\n|---|---|\n"
+        + "\n".join(f"| {label} | {count} |" for label, count in own.items())
+        + "\n<!-- end -->",
+        "## How well it hears\n<!-- measured -->\nThe gates below say what was gained and lost.\n<!-- end -->",
+        closing,
+        "## Measured at export\n<!-- export -->\n```\n" + "\n".join(gates) + "\n```\n<!-- end -->",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -55,11 +55,28 @@ class GraphWriter:
         self._nodes.append(helper.make_node(op, inputs, outs, name=f"{op}_{outs[0]}", **attributes))
         return outs
 
-    def quantised(self, x: str, step: float) -> str:
-        return self.node("QuantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
+    def quantised(self, x: str, step: float, *, zero: int = 0) -> str:
+        return self.node("QuantizeLinear", x, self.constant(step), self.constant(zero, np.uint8))
 
-    def dequantised(self, x: str, step: float) -> str:
-        return self.node("DequantizeLinear", x, self.constant(step), self.constant(0, np.uint8))
+    def dequantised(self, x: str, step: float, *, zero: int = 0) -> str:
+        return self.node("DequantizeLinear", x, self.constant(step), self.constant(zero, np.uint8))
+
+    def int8_weight(self, weight: np.ndarray, steps: np.ndarray, bias: np.ndarray, input_step: float) -> list[str]:
+        """int8 weight and int32 bias of what multiplies bytes, dequantised an output channel at a time. `weight` int8
+        (O, ...), `steps (O,)`, `bias (O,)` float32."""
+        bias_steps = (steps * np.float32(input_step)).astype(np.float32)
+        sums = np.rint(bias.astype(np.float64) / bias_steps).astype(np.int32)
+        zeros = np.zeros(len(bias))
+        return [
+            self.node(
+                "DequantizeLinear",
+                self.constant(value, dtype),
+                self.constant(each),
+                self.constant(zeros, dtype),
+                axis=0,
+            )
+            for value, each, dtype in ((weight, steps, np.int8), (sums, bias_steps, np.int32))
+        ]
 
     def save(self, path: Path) -> None:
         graph = helper.make_graph(self._nodes, "audio_encoder", self._inputs, self._outputs, self._constants)

@@ -2,11 +2,12 @@
 
     encoder_graph(net, path); head_graph(model, path); text_graph(model, path, int8_words=True)
 
-The folded modules here are the shipped arithmetic in PyTorch: batch norms are merged into the products before them, the
-descriptor is flattened cluster by cluster (the FC's columns are permuted to fit), and padding is a mask on token id 0.
+The folded modules here and in folded_pools.py are the shipped arithmetic in PyTorch: batch norms are merged into the
+products before them, and padding is a mask on token id 0.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 import onnx
 import torch
@@ -14,13 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_runtime.tokenizer import PADDING
+from export.folded_pools import OPSET, folded_norm, folded_pool
 from training.mn import MobileNet
-from training.pooling import MeanPool, NetRVLAD
-from training.retrieval import ContextGate, DualEncoder, Tower
+from training.retrieval import Concepts, ContextGate, DualEncoder, Tower
 
-__all__ = ["FoldedHead", "FoldedText", "encoder_graph", "head_graph", "text_graph"]
-
-OPSET = 20
+__all__ = ["FoldedHead", "FoldedText", "TextModel", "encoder_graph", "head_graph", "text_graph", "write_graph"]
 
 
 class FoldedTower(nn.Module):
@@ -28,30 +27,16 @@ class FoldedTower(nn.Module):
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
-        pool = tower.pool
-        if isinstance(pool, NetRVLAD):
-            scale, shift = folded_norm(pool.norm)
-            width, clusters = pool.assignment.shape
-            self.assign = nn.Parameter(pool.assignment * scale)
-            self.assign_bias = nn.Parameter(shift)
-            by_cluster = tower.project.weight.view(-1, width, clusters).transpose(1, 2)  # (E, K, D)
-            self.project = nn.Parameter(by_cluster.flatten(1).T.contiguous())  # (K * D, E)
-        elif isinstance(pool, MeanPool):
-            self.assign = None
-            self.project = nn.Parameter(tower.project.weight.T.contiguous())
-        else:
-            raise TypeError(f"export knows NetRVLAD and mean pooling, not {type(pool).__name__}")
+        self.pool, project = folded_pool(tower)
+        self.project = nn.Parameter(project)
         self.project_bias = nn.Parameter(tower.project.bias)
         self.gate, self.gate_bias = folded_gate(tower.gate)
+        self.turn = nn.Parameter(tower.turn) if tower.turn is not None else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        if self.assign is None:
-            pooled = (F.normalize(x, dim=2) * mask).sum(dim=1)  # (B, D)
-        else:
-            weights = (x @ self.assign + self.assign_bias).softmax(dim=2) * mask  # (B, S, K)
-            pooled = F.normalize(weights.transpose(1, 2) @ x, dim=2).flatten(1)  # (B, K * D)
-        y = F.normalize(pooled, dim=1) @ self.project + self.project_bias
-        return F.normalize(y * torch.sigmoid(y @ self.gate + self.gate_bias), dim=1)
+        y = self.pool(x, mask) @ self.project + self.project_bias
+        y = y * torch.sigmoid(y @ self.gate + self.gate_bias)
+        return F.normalize(y if self.turn is None else y @ self.turn, dim=1)
 
 
 class FoldedHead(nn.Module):
@@ -62,16 +47,46 @@ class FoldedHead(nn.Module):
         self.tower = FoldedTower(model.audio_tower)
         self.scale = nn.Parameter(1 / model.segment_std)
         self.shift = nn.Parameter(-model.segment_mean / model.segment_std)
+        self.concepts = FoldedConcepts(model.concepts, model.config.concept_gain) if model.concepts else None
 
     def forward(self, segments: Tensor) -> Tensor:
         x = (segments * self.scale + self.shift)[None]  # (1, S, D)
-        return self.tower(x, torch.ones_like(x[:, :, :1]))[0]
+        heard = self.tower(x, torch.ones_like(x[:, :, :1]))  # (1, E)
+        if self.concepts is not None:
+            heard = F.normalize(heard + self.concepts(segments), dim=1)
+        return heard[0]
+
+
+class FoldedConcepts(nn.Module):
+    """segments (S, D) -> (1, E): what the encoder's tagger hears, as long as its gain."""
+
+    def __init__(self, concepts: Concepts, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+        self.hidden = nn.Parameter(concepts.hidden.weight.T.contiguous())
+        self.hidden_bias = nn.Parameter(concepts.hidden.bias)
+        self.classify = nn.Parameter(concepts.classify.weight.T.contiguous())
+        self.classify_bias = nn.Parameter(concepts.classify.bias)
+        self.table = nn.Parameter(concepts.table * concepts.weight[:, None])
+
+    def forward(self, segments: Tensor) -> Tensor:
+        mean = segments.mean(dim=0, keepdim=True)  # (1, D)
+        hidden = F.hardswish(mean @ self.hidden + self.hidden_bias)
+        shares = torch.sigmoid(hidden @ self.classify + self.classify_bias)  # (1, C)
+        return self.gain * F.normalize(shares @ self.table, dim=1)
+
+
+class TextModel(Protocol):
+    """What has a word table (V + 1, W) and a text tower: a dual encoder, or a text side alone."""
+
+    words: Tensor
+    text_tower: Tower
 
 
 class FoldedText(nn.Module):
     """token_ids (B, L) int64 -> (B, E). With `int8_words` the word table is int8 with one scale a word."""
 
-    def __init__(self, model: DualEncoder, *, int8_words: bool) -> None:
+    def __init__(self, model: TextModel, *, int8_words: bool) -> None:
         super().__init__()
         self.tower = FoldedTower(model.text_tower)
         words = model.words
@@ -101,12 +116,6 @@ class SegmentsOnly(nn.Module):
         return self.net.segments(log_mel)[0]
 
 
-def folded_norm(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Batch norm at inference as (scale, shift)."""
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    return scale.detach(), (norm.bias - norm.running_mean * scale).detach()
-
-
 def folded_gate(gate: ContextGate) -> tuple[nn.Parameter, nn.Parameter]:
     scale, shift = folded_norm(gate.norm)
     weight = gate.linear.weight.T * scale
@@ -115,30 +124,37 @@ def folded_gate(gate: ContextGate) -> tuple[nn.Parameter, nn.Parameter]:
 
 def encoder_graph(net: MobileNet, path: Path, *, bands: int) -> None:
     example = torch.zeros(1, bands, 320)
-    _export(SegmentsOnly(net), {"log_mel": example}, {"log_mel": {2: "frames"}}, ["segments"], path)
+    write_graph(SegmentsOnly(net), {"log_mel": example}, {"log_mel": {2: "frames"}}, ["segments"], path)
 
 
 def head_graph(model: DualEncoder, path: Path) -> None:
     example = torch.randn(16, model.config.segment_width)
-    _export(FoldedHead(model), {"segments": example}, {"segments": {0: "count"}}, ["embedding"], path)
+    write_graph(FoldedHead(model), {"segments": example}, {"segments": {0: "count"}}, ["embedding"], path)
 
 
-def text_graph(model: DualEncoder, path: Path, *, int8_words: bool) -> None:
+def text_graph(model: TextModel, path: Path, *, int8_words: bool) -> None:
     example = torch.ones(3, 7, dtype=torch.int64)
     shapes = {"token_ids": {0: "batch", 1: "length"}}
-    _export(FoldedText(model, int8_words=int8_words), {"token_ids": example}, shapes, ["embedding"], path)
+    write_graph(FoldedText(model, int8_words=int8_words), {"token_ids": example}, shapes, ["embedding"], path)
 
 
-def _export(
-    module: nn.Module, example: dict[str, Tensor], axes: dict[str, dict[int, str]], outputs: list[str], path: Path
+def write_graph(
+    module: nn.Module,
+    example: dict[str, Tensor],
+    axes: dict[str, dict[int, str]],
+    outputs: list[str],
+    path: Path,
+    *,
+    any_number: bool = False,
 ) -> None:
-    """One graph in one file, weights inside."""
-    dynamic = {name: dict.fromkeys(dims, torch.export.Dim.AUTO) for name, dims in axes.items()}
+    """One graph in one file, weights inside. `example`: the inputs in their order, by the names that the graph gives
+    them; `axes`: those of any length. `any_number`: the module's `forward` takes them as `*inputs`."""
+    dynamic = tuple(dict.fromkeys(axes.get(name, {}), torch.export.Dim.AUTO) for name in example)
     program = torch.onnx.export(
         module.eval(),
-        (),
-        kwargs=example,
-        dynamic_shapes=dynamic,
+        tuple(example.values()),
+        input_names=list(example),
+        dynamic_shapes=(dynamic,) if any_number else dynamic,
         output_names=outputs,
         opset_version=OPSET,
         dynamo=True,

@@ -11,15 +11,14 @@ import numpy as np
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.manifest import Graph
 from edge_runtime.mel import log_mel
-from edge_runtime.tokenizer import batch_of
-from export.graphs import text_graph
+from edge_runtime.tokenizer import Tokenizer, batch_of
+from export.graphs import TextModel, text_graph
 from export.quantise import quantise
 from export.verify import cosines, interleaved_ms
 from training.features import Features, load_samples, windows_of
 from training.mel_tables import efficientat_mel
 from training.mn import MobileNet
 from training.sounds import Clip
-from training.train import Checkpoint
 
 __all__ = ["calibration_frames", "choose_encoder", "int8_head", "int8_text"]
 
@@ -65,9 +64,9 @@ def int8_head(fp32: Path, target: Path, features: Features, clips: list[Clip]) -
     )
 
 
-def int8_text(checkpoint: Checkpoint, scratch: Path, target: Path, phrases: list[str]) -> Graph:
+def int8_text(model: TextModel, tokenizer: Tokenizer, scratch: Path, target: Path, phrases: list[str]) -> Graph:
     words = scratch / "words_int8.onnx"
-    text_graph(checkpoint.model, words, int8_words=True)
-    feeds = ({"token_ids": batch_of([checkpoint.tokenizer.encode(phrase)])} for phrase in phrases)
+    text_graph(model, words, int8_words=True)
+    feeds = ({"token_ids": batch_of([tokenizer.encode(phrase)])} for phrase in phrases)
     quantise(words, target, feeds, ops=("MatMul", "Gemm"), min_weights=HEAVY_WEIGHTS)
     return Graph(target.name, "int8", f"word table, FC and gate in int8, calibrated on {len(phrases)} phrases")

@@ -57,7 +57,7 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
         graph.gives(f"{layer.name}_next", state.dtype, [1, layer.channels, layer.bands, 2 * pad])
         graph.node("Slice", x, start, end, axis, out=f"{layer.name}_next")
         if step:
-            weight, bias = _int8_weight(graph, step)
+            weight, bias = graph.int8_weight(step.weight, step.weight_steps, step.bias, step.input_step)
             x = graph.dequantised(x, step.input_step)
         else:
             weight, bias = graph.constant(layer.weight), graph.constant(layer.bias)
@@ -75,22 +75,3 @@ def stream_graph(layers: Sequence[Layer], path: Path, *, steps: Mapping[str, Ste
     graph.node("Transpose", x, out="segments", perm=[1, 0])
     graph.save(path)
     return states
-
-
-def _int8_weight(graph: GraphWriter, step: Steps) -> tuple[str, str]:
-    """int8 weight and int32 bias, dequantised an output channel at a time."""
-    count = len(step.bias)
-    bias_steps = (step.weight_steps * np.float32(step.input_step)).astype(np.float32)
-    bias = np.rint(step.bias.astype(np.float64) / bias_steps).astype(np.int32)
-    pairs = ((step.weight, step.weight_steps, np.int8), (bias, bias_steps, np.int32))
-    weight, bias_name = (
-        graph.node(
-            "DequantizeLinear",
-            graph.constant(value, dtype),
-            graph.constant(steps),
-            graph.constant(np.zeros(count), dtype),
-            axis=0,
-        )
-        for value, steps, dtype in pairs
-    )
-    return weight, bias_name

@@ -44,22 +44,23 @@ from export.graphs import head_graph, text_graph
 from export.precision import HEAVY_WEIGHTS, int8_text
 from export.profiles import RECIPES, sensitivity_table
 from export.quantise import heavy_nodes, quantise, quantise_blocks
-from export.stream_encoder import StreamEncoder, StreamNet, stream_encoder
+from export.stream_encoder import SENSITIVITY_CLIPS, StreamEncoder, StreamNet, stream_encoder
 from export.streaming_verify import profile_gates, retrieval, retrieval_gates, windows_of_segments
 from training.evaluate import Report
 from training.gates import Gate, GateError
+from training.memory import MEMORY, Memory
 from training.sounds import Clip
 from training.train import MAX_WORDS, Checkpoint
 
 __all__ = ["StreamingParts", "export_streaming", "judged"]
 
-WINDOW_S = 10.24
+WINDOW_S = 5.12
+"""Half of what the head is trained on: most events are shorter, and over scenes it hears more of them, and sooner."""
 LIVE_HOPS_S = (0.32, 0.64, 1.28)
 BULK_HOP_S = 5.12
 """Recordings are read in longer chunks: the weights are then read 16 times less often. Also the archive's hop."""
 CHECK_EVERY = 4
 """Every so many-th sound calibrates nothing: the gates hear it."""
-SENSITIVITY_CLIPS = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class StreamingParts:
     heard: float = 0.4
     clips: Sequence[Clip] = field(default_factory=list)
     ambience: Sequence[Clip] = field(default_factory=list)
+    tuning: Sequence[np.ndarray] = ()
+    """Sounds like `sounds`, on which int8 is fine-tuned with its rounding in the loop; none: calibration alone."""
     report: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -132,7 +135,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
         parts.checkpoint.words_source,
         [str(gate) for gate in gates],
         {"Test split, as shipped": report} if report else {},
-        encoder=[*_profile_table(manifest), "", *([sensitivity_table(rows), ""] if rows else [])],
+        encoder=[*_profile_table(manifest), *(["", sensitivity_table(rows)] if rows else [])],
     )
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
@@ -151,20 +154,21 @@ def _write_graphs(folder: Path, parts: StreamingParts, encoder: StreamEncoder, c
     scratch = folder / "fp32"
     scratch.mkdir()
     checkpoint.tokenizer.save(folder / "tokenizer.json")
+    tuning = [np.ascontiguousarray(log_mel(spec, encoder.tables, sound).T)[None] for sound in parts.tuning]
     windows = [rows for clip in clips for rows in windows_of_segments(encoder.segments(clip), window)]
     heads = _heads(checkpoint, folder, scratch, {RECIPES[name].head for name in parts.profiles}, windows)
     text_graph(checkpoint.model, scratch / "text_encoder.onnx", int8_words=False)
-    text = int8_text(checkpoint, scratch, folder / "text_encoder.onnx", parts.phrases)
+    text = int8_text(checkpoint.model, checkpoint.tokenizer, scratch, folder / "text_encoder.onnx", parts.phrases)
     shutil.rmtree(scratch)
     profiles: dict[str, Profile] = {}
-    made: dict[float, tuple[Graph, list[StateSpec]]] = {}
+    made: dict[str, tuple[Graph, list[StateSpec]]] = {}
     for name in parts.profiles:
         recipe = RECIPES[name]
-        if recipe.int8_share not in made:  # profiles that differ in the head alone share their encoder
+        if recipe.encoder not in made:  # profiles that differ in the head alone share their encoder
             file = folder / f"audio_encoder.{name}.onnx"
-            states = encoder.write(recipe, clips, file)
-            made[recipe.int8_share] = Graph(file.name, encoder.precision(recipe), recipe.encoder), states
-        graph, states = made[recipe.int8_share]
+            states = encoder.write(recipe, clips, file, tuning=tuning)
+            made[recipe.encoder] = Graph(file.name, encoder.precision(recipe), encoder.why(recipe)), states
+        graph, states = made[recipe.encoder]
         profiles[name] = Profile(graph, heads[recipe.head], states, {})
     first = profiles[parts.profiles[0]]
     hops = [round(hop_s / segment_s) for hop_s in (*LIVE_HOPS_S, BULK_HOP_S)]
@@ -178,7 +182,7 @@ def _write_graphs(folder: Path, parts: StreamingParts, encoder: StreamEncoder, c
         notices=parts.notices,
         mel=spec,
         encoder=EncoderSpec(first.encoder, "streaming", config.segment_dim, frames, frames, stream),
-        head=HeadSpec(first.head, checkpoint.model.config.joint_width, checkpoint.model.config.audio_pooling),
+        head=HeadSpec(first.head, checkpoint.model.config.width, checkpoint.model.config.audio_pooling),
         text=TextSpec(text, MAX_WORDS),
         window=WindowSpec(window, round(parts.hop_s / segment_s), hops[-1]),
         index=INDEX,
@@ -210,6 +214,7 @@ def judged(
             if name == parts.profiles[0]:
                 background = background_of(engine, parts.ambience)
                 background.save(folder / BACKGROUND)
+                _remember(engine, parts.ambience or parts.clips).save(folder / MEMORY)
                 match, calibration = calibrated(engine, background, parts.clips, heard)
     gates += retrieval_gates(reports)
     for gate in gates:
@@ -221,6 +226,10 @@ def judged(
         quality = reports[parts.profiles[0]].figures() | calibration
         manifest = dataclasses.replace(manifest, quality=quality, match=match)
     return manifest, gates
+
+
+def _remember(engine: Engine, clips: Sequence[Clip]) -> Memory:
+    return Memory.heard(clips, lambda clip: engine.embed_audio(clip.path))
 
 
 def _heads(

@@ -45,6 +45,7 @@ class StreamingAssembly:
     network: str
     profiles: str
     hop_s: float
+    tuning_clips: int = 0
 
 
 def load_encoder(path: Path, network: str) -> StreamNet:
@@ -82,5 +83,10 @@ def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
         profiles=tuple(asked.profiles.split(",")),
         hop_s=asked.hop_s,
         clips=[clip for clip in clips if clip.split == "val"],
+        tuning=[
+            load_samples(clip.path, rate_hz) for clip in train[1 :: max(1, len(train) // max(1, asked.tuning_clips))]
+        ]
+        if asked.tuning_clips
+        else [],
         ambience=clips,
     )

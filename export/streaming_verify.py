@@ -71,7 +71,7 @@ def profile_gates(
         Gate(f"{name}: lowest segment cosine", figures["segment_cosine"], recipe.min_segment_cosine, False),
         Gate(f"{name}: lowest embedding cosine", figures["embedding_cosine"], recipe.min_embedding_cosine, False),
     ]
-    if not recipe.int8_share:
+    if recipe.fp32:
         worst = float(np.abs(eager - streamed).max()) / float(eager.std())
         gates.append(
             Gate(f"{name}: largest difference with PyTorch in float64, in deviations", worst, MAX_STREAM_ERROR)

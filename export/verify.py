@@ -45,7 +45,7 @@ class Fp32:
     """The unquantised graphs of an export, as the reference that the shipped ones are held against."""
 
     def __init__(self, encoder: Path, head: Path, text: Path, checkpoint: Checkpoint, bands: int) -> None:
-        width, joint = checkpoint.model.config.segment_width, checkpoint.model.config.joint_width
+        width, joint = checkpoint.model.config.segment_width, checkpoint.model.config.width
         self._tokenizer = checkpoint.tokenizer
         self.encoder = OnnxGraph(encoder, inputs={"log_mel": (1, bands, None)}, outputs={"segments": (None, width)})
         self.head = OnnxGraph(head, inputs={"segments": (None, width)}, outputs={"embedding": (joint,)})

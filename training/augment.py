@@ -1,6 +1,8 @@
-"""What a microphone, a room's distance and a cheap recorder do to a clip: bandwidth, level, noise.
+"""What a microphone, a room and a cheap recorder do to a clip: reverberation, bandwidth, level, noise.
 
     samples = roughened(samples, rng)       # float32 (n,) at 32 kHz -> the same length
+    samples = reverberant(samples, rng)
+    frames = masked(frames, rng)            # log-mel (T, M): bands and frames that are not there (SpecAugment)
 
 The bandwidth of a clip gives its source away (part of ESC-50 stems from 16 kHz), so a model that is trained without
 this learns the recorder and not the sound.
@@ -9,10 +11,17 @@ this learns the recorder and not the sound.
 import numpy as np
 import soxr
 
-__all__ = ["roughened"]
+__all__ = ["coloured", "cropped", "impulse_response", "masked", "narrowed", "noisy", "reverberant", "roughened"]
 
 RATE_HZ = 32_000
 NARROW_HZ = (8_000, 11_025, 16_000, 22_050)
+RT60_S = (0.2, 1.2)
+"""How long a room's sound takes to fall by 60 dB: a bedroom, a stairwell."""
+DIRECT_DB = (-6.0, 12.0)
+"""How far the direct sound's energy lies above that of all that comes after it."""
+MASKS = 2
+MASKED_SHARE = 0.125
+"""Each mask hides up to this share of the bands, or of the frames."""
 
 
 def roughened(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -24,6 +33,48 @@ def roughened(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     peak = max(float(np.abs(samples).max(initial=0)), 1e-5)
     gain = 10 ** (rng.uniform(-30, 6) / 20)
     return (samples * min(gain, 1 / peak)).astype(np.float32)
+
+
+def reverberant(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The clip in a random room, (n,): what still sounds after its end is cut off."""
+    response = impulse_response(rng.uniform(*RT60_S), rng.uniform(*DIRECT_DB), rng)
+    size = 1 << (len(samples) + len(response) - 2).bit_length()
+    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)
+    return heard[: len(samples)].astype(np.float32)
+
+
+def impulse_response(rt60_s: float, direct_db: float, rng: np.random.Generator) -> np.ndarray:
+    """The direct sound, 1, and noise that decays behind it by 60 dB in `rt60_s`, whose energy in all lies `direct_db`
+    below that of the direct sound: (rt60_s * RATE_HZ,)."""
+    t = np.arange(max(2, round(rt60_s * RATE_HZ))) / RATE_HZ
+    response = rng.standard_normal(len(t)) * 10 ** (-3 * t / rt60_s)
+    response[0] = 0
+    response *= 10 ** (-direct_db / 20) / np.sqrt((response**2).sum())
+    response[0] = 1
+    return response
+
+
+def masked(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019, arXiv:1904.08779) without its warping: `MASKS` bands of frequency and as many
+    stretches of time of log-mel frames (T, M) say no more than the mean of them all."""
+    found = frames.copy()
+    for axis in (0, 1):
+        size = frames.shape[axis]
+        for _ in range(MASKS):
+            hidden = int(rng.integers(int(MASKED_SHARE * size) + 1))
+            first = int(rng.integers(size - hidden + 1))
+            found[(slice(None),) * axis + (slice(first, first + hidden),)] = frames.mean()
+    return found
+
+
+def cropped(segments: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """A random stretch of a window's own segments: (S, D) with `length` of them -> the same shape, padded with 0, and
+    its new length, 1 at least. Many sounds are over in a second, while most of the clips last five."""
+    kept = int(rng.integers(1, length + 1))
+    first = int(rng.integers(length - kept + 1))
+    part = np.zeros_like(segments)
+    part[:kept] = segments[first : first + kept]
+    return part, kept
 
 
 def narrowed(samples: np.ndarray, rate_hz: int) -> np.ndarray:

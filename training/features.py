@@ -2,14 +2,15 @@
 
     python -m training features --out runs/features --copies 4
 
-Each clip is cut as the runtime cuts a recording (windows of 32 segments, half overlapping, short clips padded with
-silence), through the runtime's own front end, so that what is trained on is what a device computes. Extraction is
-resumable: a copy that is there is not computed again.
+Each clip is cut as the runtime cuts a recording for the windowed network (windows of 32 segments, half overlapping,
+short clips padded with silence), through the runtime's own front end, so that what is trained on is what a device
+computes. A streaming network's segments do not depend on where a window lies: its device may pool fewer of them.
+Extraction is resumable: a copy that is there is not computed again.
 """
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_runtime.heap import hand_back
 from edge_runtime.mel import MelSpec, MelTables, log_mel
-from training.augment import roughened
+from training.augment import masked, reverberant, roughened
+from training.panns import Panns
 from training.sounds import Clip, load_samples
 
 __all__ = [
@@ -32,7 +35,9 @@ __all__ = [
     "hear_again",
     "load",
     "load_samples",
+    "rows_of",
     "save",
+    "stacked",
     "windows_of",
 ]
 
@@ -40,7 +45,8 @@ WINDOW_SEGMENTS = 32
 SEGMENT_FRAMES = 32
 HOP_SEGMENTS = 16
 MIN_FRAMES = 192
-"""1.92 s: shorter clips are padded with silence to this, and only their own segments are kept."""
+"""1.92 s: shorter clips are padded with silence to this, and only their own segments are kept. Of the PANNs family,
+which streams on every device, a segment is enough: what comes after a recording's end is not silence there."""
 
 
 class Encoder(Protocol):
@@ -71,6 +77,21 @@ class Features:
         """The windows of each clip."""
         return {int(clip): np.flatnonzero(self.clip == clip) for clip in np.unique(self.clip)}
 
+    def cut(self, segments: int) -> tuple["Features", np.ndarray]:
+        """The same in windows of so many segments at most, the last of each clip as long as it can be, and which row
+        each of them comes from; a part's tags are its window's. Of a streaming network alone: its segments do not
+        depend on where a window lies."""
+        rows, starts = [], []
+        for row, length in enumerate(self.lengths):
+            ends = [*range(segments, int(length), segments), int(length)]
+            rows += [row] * len(ends)
+            starts += [max(0, end - segments) for end in ends]
+        of = np.array(rows)
+        places = np.array(starts)[:, None] + np.arange(segments)
+        lengths = np.minimum(self.lengths[of], segments)
+        parts = self.segments[of[:, None], places]  # (N', segments, D); beyond a shorter window lies its padding
+        return Features(parts, lengths, self.clip[of], self.tags[of]), of
+
     def statistics(self, rows: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation (D,) float32 of the segments of those clips; the latter is never 0."""
         part = self.of_clips(rows)
@@ -79,8 +100,10 @@ class Features:
         return segments.mean(axis=0), segments.std(axis=0) + np.float32(1e-3)
 
 
-def windows_of(frames: np.ndarray, silence: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Frames (T, M) of a clip -> its windows as the listener cuts them: (frames padded to MIN_FRAMES, segments)."""
+def windows_of(
+    frames: np.ndarray, silence: np.ndarray, *, min_frames: int = MIN_FRAMES
+) -> list[tuple[np.ndarray, int]]:
+    """Frames (T, M) of a clip -> its windows as the listener cuts them: (frames padded to `min_frames`, segments)."""
     segments = -(-len(frames) // SEGMENT_FRAMES)
     ends = list(range(WINDOW_SEGMENTS, segments + 1, HOP_SEGMENTS))
     if not ends or ends[-1] < segments:
@@ -89,8 +112,8 @@ def windows_of(frames: np.ndarray, silence: np.ndarray) -> list[tuple[np.ndarray
     for end in ends:
         first = max(0, end - WINDOW_SEGMENTS)
         part = frames[first * SEGMENT_FRAMES : end * SEGMENT_FRAMES]
-        if len(part) < MIN_FRAMES:
-            part = np.concatenate((part, np.tile(silence, (MIN_FRAMES - len(part), 1))))
+        if len(part) < min_frames:
+            part = np.concatenate((part, np.tile(silence, (min_frames - len(part), 1))))
         windows.append((part, end - first))
     return windows
 
@@ -103,26 +126,33 @@ def extract(
     *,
     out: Path,
     copies: int,
+    reverb: float = 0.0,
+    masks: float = 0.0,
     workers: int = 2,
 ) -> list[Path]:
-    """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way."""
+    """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way; `reverb`
+    of their clips stand in a room, and of `masks` of their windows frames and bands are missing."""
     from rich.progress import Progress
 
     out.mkdir(parents=True, exist_ok=True)
     weights = hashlib.sha256(b"".join(t.numpy().tobytes() for t in net.state_dict().values())).hexdigest()[:12]
-    paths = [out / f"{weights}-{copy}.npz" for copy in range(copies + 1)]
+    kind = f"-{reverb:g}-{masks:g}" if reverb or masks else ""
+    paths = [out / f"{weights}-{copy}{kind if copy else ''}.npz" for copy in range(copies + 1)]
+    shares = (reverb, masks)
     with Progress() as progress, ThreadPoolExecutor(workers) as pool:
         for copy, path in enumerate(paths):
             if path.exists():
                 continue
             task = progress.add_task(f"copy {copy} of {copies}", total=len(clips))
             rows = []
-            jobs = (pool.submit(_features_of, clip, i, copy, net, spec, tables) for i, clip in enumerate(clips))
-            for job in list(jobs):
+            jobs = (pool.submit(_features_of, clip, i, copy, shares, net, spec, tables) for i, clip in enumerate(clips))
+            for done, job in enumerate(list(jobs)):
                 rows += job.result()
+                if done % 16 == 0:  # what is kept lies between the maps of a network that are not: 16 GB in all
+                    hand_back()
                 progress.advance(task)
             part = path.with_suffix(".part.npz")
-            save(part, _features(rows))
+            save(part, stacked(rows))
             part.rename(path)
     return paths
 
@@ -134,7 +164,7 @@ def hear_again(net: Encoder, taught: Features, windows: Sequence[np.ndarray]) ->
         (net.segments(torch.from_numpy(frames.astype(np.float32).T.copy())[None])[0, :length].numpy(), tags, clip)
         for frames, length, tags, clip in zip(windows, taught.lengths, taught.tags, taught.clip, strict=True)
     ]
-    return _features(rows)
+    return stacked(rows)
 
 
 def class_names(weights_dir: Path) -> list[str]:
@@ -148,24 +178,45 @@ def load(paths: Sequence[Path]) -> list[Features]:
 
 
 @torch.inference_mode()
-def _features_of(
-    clip: Clip, row: int, copy: int, net: Encoder, spec: MelSpec, tables: MelTables
+def rows_of(
+    samples: np.ndarray,
+    row: int,
+    net: Encoder,
+    spec: MelSpec,
+    tables: MelTables,
+    edit: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    samples = load_samples(clip.path, spec.rate_hz)
-    if copy:
-        samples = roughened(samples, np.random.default_rng([copy, row]))
+    """The windows of a recording (n,): each one's segments (S, D), tags (C,), and `row`; `edit` changes the frames
+    (T, M) that the network hears."""
     rows = []
-    for frames, count in windows_of(log_mel(spec, tables, samples), tables.silence(spec)):
-        segments = net.segments(torch.from_numpy(frames.T.copy())[None])[:, :count]  # (1, S, D)
+    min_frames = net.config.hop_frames if isinstance(net, Panns) else MIN_FRAMES
+    for frames, count in windows_of(log_mel(spec, tables, samples), tables.silence(spec), min_frames=min_frames):
+        segments = net.segments(torch.from_numpy(edit(frames).T.copy())[None])[:, :count]  # (1, S, D)
         rows.append((segments[0].numpy(), net.classify(segments)[0].sigmoid().numpy(), row))
     return rows
+
+
+def _features_of(
+    clip: Clip, row: int, copy: int, shares: tuple[float, float], net: Encoder, spec: MelSpec, tables: MelTables
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    samples = load_samples(clip.path, spec.rate_hz)
+    if not copy:
+        return rows_of(samples, row, net, spec, tables)
+    (reverb, masks), rng = shares, np.random.default_rng([copy, row, 1])  # what `roughened` draws stays as it is
+    if rng.random() < reverb:
+        samples = reverberant(samples, rng)
+    samples = roughened(samples, np.random.default_rng([copy, row]))
+    return rows_of(
+        samples, row, net, spec, tables, lambda frames: masked(frames, rng) if rng.random() < masks else frames
+    )
 
 
 def save(path: Path, found: Features) -> None:
     np.savez(path, **vars(found))
 
 
-def _features(rows: list[tuple[np.ndarray, np.ndarray, int]]) -> Features:
+def stacked(rows: list[tuple[np.ndarray, np.ndarray, int]]) -> Features:
+    """Of `rows_of`'s rows, one window each."""
     width = rows[0][0].shape[1]
     segments = np.zeros((len(rows), WINDOW_SEGMENTS, width), np.float16)
     for into, (found, _, _) in zip(segments, rows, strict=True):

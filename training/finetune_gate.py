@@ -1,12 +1,12 @@
 """What fine-tuning gained and what it cost: the same questions to the model before and after.
 
-    before, after = standing(old, …), standing(new, …)
+    before, after = (standing(side, held, memory.of_split("val"), phrases) for side in (start, taught))
     judge(finetune_gates(before, after))        # training/gates.py: raises GateError
 
 *The new sound*: held-out clips of one's own, each against all labels, old and new: is its own label the nearest (R@1)?
-*The old benchmark*, where its clips are there: the report of `python -m training evaluate`, and how often an old clip
-finds its label while the new labels stand beside the old ones. Without those clips: how many of the default phrases
-still lie nearest to where they were; fine-tuning does not hold these, so they speak for all other texts.
+*The old benchmark*, where the bundle remembers its clips (memory.py): the report of `python -m training evaluate`, and
+how often an old clip finds its label while the new labels stand beside the old ones. Where it does not: how many of
+the default phrases still lie nearest to where they were; fine-tuning does not hold these, so they speak for all others.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.evaluate import Report, same_sound
-from training.features import Features
 from training.finetune import old_labels
 from training.gates import MAX_DROP, Gate, drop_gates
-from training.own_sounds import HELD
+from training.memory import Memory
 from training.phrasings import tidy_label
-from training.sounds import Clip
-from training.train import Checkpoint
+from training.text_side import TextSide
 
 __all__ = ["Standing", "finetune_gates", "standing"]
-
-OldSounds = tuple[Sequence[Clip], Features]
 
 
 @dataclass(frozen=True)
@@ -45,26 +41,20 @@ class Standing:
         return sum(self.own[label] * count for label, count in self.clips.items()) / sum(self.clips.values())
 
 
-def standing(
-    checkpoint: Checkpoint, own: OldSounds, old: OldSounds | None, phrases: Sequence[str], *, split: str = "test"
-) -> Standing:
-    """How a model does on the held-out clips of `own` and on a split of `old`: clips and their clean features."""
-    mine = sorted({clip.label for clip in own[0]})
-    told = sorted({clip.label for clip in old[0]}) if old else []
-    labels = [*mine, *(label for label in old_labels(mine, told) if checkpoint.tokenizer.reads(tidy_label(label)))]
-    names = checkpoint.embed_text([tidy_label(label) for label in labels])
-    right = _finds_label(checkpoint, own, HELD, labels, names)
-    report = among = None
-    if old:
-        report = checkpoint.evaluate(old[0], old[1], split)
-        among = 100 * float(np.mean(list(_finds_label(checkpoint, old, split, labels, names).values())))
-    clips = {label: [row for row in right if own[0][row].label == label] for label in mine}
+def standing(side: TextSide, held: Memory, old: Memory | None, phrases: Sequence[str]) -> Standing:
+    """How a text side does on one's own held-out clips, and on old clips that it was not trained on."""
+    mine = sorted({clip.label for clip in held.clips})
+    told = sorted({clip.label for clip in old.clips}) if old else []
+    labels = [*mine, *(label for label in old_labels(mine, told) if side.tokenizer.reads(tidy_label(label)))]
+    names = side.embed_text([tidy_label(label) for label in labels])
+    right = _finds_label(held, labels, names)
+    clips = {label: [row for row in right if held.clips[row].label == label] for label in mine}
     return Standing(
-        own={label: 100 * float(np.mean([right[row] for row in rows])) for label, rows in clips.items() if rows},
-        clips={label: len(rows) for label, rows in clips.items() if rows},
-        report=report,
-        among_new=among,
-        phrases=checkpoint.embed_text([text for text in phrases if checkpoint.tokenizer.reads(text)]),
+        own={label: 100 * float(np.mean([right[row] for row in rows])) for label, rows in clips.items()},
+        clips={label: len(rows) for label, rows in clips.items()},
+        report=old.report(side.embed_text) if old else None,
+        among_new=100 * float(np.mean(list(_finds_label(old, labels, names).values()))) if old else None,
+        phrases=side.embed_text([text for text in phrases if side.tokenizer.reads(text)]),
     )
 
 
@@ -83,18 +73,11 @@ def finetune_gates(before: Standing, after: Standing) -> list[Gate]:
     return [*gates, Gate("default phrases that left their place, %", 100 - still, MAX_DROP)]
 
 
-def _finds_label(
-    checkpoint: Checkpoint, sounds: OldSounds, split: str, labels: Sequence[str], names: np.ndarray
-) -> dict[int, bool]:
-    """By the row of each clip of a split: whether the nearest of `labels`, embedded as `names`, is its own."""
-    clips, features = sounds
-    rows = [row for row, clip in enumerate(clips) if clip.split == split]
-    part = features.of_clips(rows)
-    scores = checkpoint.embed_windows(part) @ names.T
-    same = same_sound(labels)
-    place = {label: column for column, label in enumerate(labels)}
+def _finds_label(sounds: Memory, labels: Sequence[str], names: np.ndarray) -> dict[int, bool]:
+    """By the row of each clip: whether the nearest of `labels`, embedded as `names`, is its own; clips of other labels
+    are left out."""
+    same, place = same_sound(labels), {label: row for row, label in enumerate(labels)}
+    nearest = sounds.scores(names).argmax(axis=0)
     return {
-        row: bool(same[place[clips[row].label], scores[part.clip == row].max(axis=0).argmax()])
-        for row in rows
-        if clips[row].label in place
+        row: bool(same[place[clip.label], nearest[row]]) for row, clip in enumerate(sounds.clips) if clip.label in place
     }

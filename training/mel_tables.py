@@ -2,6 +2,7 @@
 
     spec, tables = panns_mel()          # CNN14 and its kin: decibels, before the input batch norm
     spec, tables = efficientat_mel()    # mn04: pre-emphasis, Kaldi mels, fixed normalisation
+    spec, tables = lms_mel()            # log-mel spectrogram and MFCC: librosa's bands and decibels
 
 Every number of a front end is written here once. Arithmetic is float64, the tables are float32.
 """
@@ -13,7 +14,7 @@ import numpy as np
 
 from edge_runtime.mel import MelSpec, MelTables
 
-__all__ = ["efficientat_mel", "panns_mel", "with_batch_norm"]
+__all__ = ["efficientat_mel", "lms_mel", "panns_mel", "with_batch_norm"]
 
 SLANEY_LINEAR_MELS_PER_HZ = 3 / 200
 SLANEY_BREAK_HZ = 1000.0
@@ -66,6 +67,27 @@ def efficientat_mel() -> tuple[MelSpec, MelTables]:
         filterbank=_kaldi_filterbank(spec, low_hz=0.0, high_hz=15000.0).astype(np.float32),
         gain=np.full(spec.bands, 1 / 5, np.float32),
         offset=np.full(spec.bands, 4.5 / 5, np.float32),
+    )
+    return spec, tables.check(spec)
+
+
+def lms_mel() -> tuple[MelSpec, MelTables]:
+    """librosa's log-mel spectrogram at 32 kHz: its window of 2048 samples, its 128 Slaney bands from 0 Hz to half the
+    rate, and decibels without a floor below the loudest; the hop is that of the encoders here."""
+    spec = MelSpec(
+        rate_hz=32000,
+        fft_samples=2048,
+        hop_samples=320,
+        bands=128,
+        preemphasis=0.0,
+        log_floor=1e-10,
+        log_bias=0.0,
+    )
+    tables = MelTables(
+        window=_hann(spec.fft_samples, periodic=True).astype(np.float32),
+        filterbank=_slaney_filterbank(spec, low_hz=0.0, high_hz=spec.rate_hz / 2).astype(np.float32),
+        gain=np.full(spec.bands, 10 / math.log(10), np.float32),
+        offset=np.zeros(spec.bands, np.float32),
     )
     return spec, tables.check(spec)
 

@@ -2,6 +2,7 @@
 
 mels = extract_mels(clips, 0, panns_mel(), path=Path("runs/features/mels/panns-0.npz"))
 mels.window(row)                # (T, M) float16, in the order of the `Features` of the same copy
+both = mixed(mels.window(0), mels.window(1), panns_mel(), snr_db=6)
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ from training.augment import roughened
 from training.features import load_samples, windows_of
 from training.sounds import Clip
 
-__all__ = ["Mels", "extract_mels"]
+__all__ = ["FrontEnd", "Mels", "extract_mels", "mixed"]
+
+FrontEnd = tuple[MelSpec, MelTables]
+MIN_POWER = 1e-12
+"""Digital silence has no power to be set in proportion."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,7 @@ class Mels:
         return self.frames[self.starts[row] : self.starts[row + 1]]
 
 
-def extract_mels(
-    clips: Sequence[Clip], copy: int, front_end: tuple[MelSpec, MelTables], *, path: Path, workers: int = 2
-) -> Mels:
+def extract_mels(clips: Sequence[Clip], copy: int, front_end: FrontEnd, *, path: Path, workers: int = 2) -> Mels:
     """The frames of one copy of all clips, roughened as its features were; kept in `path`."""
     from rich.progress import track
 
@@ -47,6 +50,24 @@ def extract_mels(
         part.rename(path)
     with np.load(path, allow_pickle=False) as file:
         return Mels(file["frames"], file["starts"])
+
+
+def mixed(first: np.ndarray, second: np.ndarray, front_end: FrontEnd, *, snr_db: float) -> np.ndarray:
+    """Log-mel frames (T, M) float32 of two sounds at once: `first (T, M)`, and `second (T', M)`, repeated or cut to its
+    length, whose mean power lies `snr_db` below that of the first.
+
+    Powers of a band add up, but for a cross term whose mean is 0."""
+    spec, tables = front_end
+    one, other = (_power(frames, front_end) for frames in (first, second))
+    other = other[np.arange(len(one)) % len(other)]
+    gain = np.float32(10 ** (-snr_db / 10) * one.mean() / max(float(other.mean()), MIN_POWER))
+    return np.log(np.maximum(one + gain * other + spec.log_bias, spec.log_floor)) * tables.gain + tables.offset
+
+
+def _power(frames: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """What stands under the logarithm, without the bias: (T, M) float32."""
+    spec, tables = front_end
+    return np.maximum(np.exp((frames.astype(np.float32) - tables.offset) / tables.gain) - spec.log_bias, 0)
 
 
 def _windows(clip: Clip, row: int, copy: int, spec: MelSpec, tables: MelTables) -> list[np.ndarray]:

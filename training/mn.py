@@ -8,19 +8,21 @@ A windowed encoder: its squeeze-excitation averages over all of its input. That 
 `SqueezeExcitation.average`, so that a streaming variant replaces nothing else.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from edge_runtime.errors import EarmarkError
+from training.published import Published, load_strict, read_checkpoint
 
-__all__ = ["MN04", "MobileNet", "MobileNetConfig", "load_mn04"]
+__all__ = ["MN04", "MN10", "MobileNet", "MobileNetConfig", "load_mn04", "load_mn10"]
 
-MN04_FILE = "mn04_as_mAP_432.pt"
-MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
+RELEASE = "EfficientAT's release v0.0.1 (github.com/fschmid56/EfficientAT/releases)"
+MN04_FILE = Published(
+    "mn04_as_mAP_432.pt", RELEASE, "sha256", "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
+)
+MN10_FILE = Published("mn10_as_mAP_471.pt", RELEASE)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class MobileNetConfig:
 
 
 MN04 = MobileNetConfig(width=0.4)
+MN10 = MobileNetConfig(width=1.0)
 
 
 def round_to_8(channels: float) -> int:
@@ -207,20 +210,20 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def load_mn04(weights_dir: Path) -> MobileNet:
-    """The published mn04 (AudioSet mAP .432, MIT) in evaluation mode.
+def load_mn04(path: Path) -> MobileNet:
+    """The published mn04 (AudioSet mAP .432, MIT) from the user's own copy, or its folder; in evaluation mode.
 
     EarmarkError: the file is absent, or not that one.
     """
-    path = weights_dir / MN04_FILE
-    if not path.is_file():
-        raise EarmarkError(
-            f"{path} is missing: it is the checkpoint {MN04_FILE} of EfficientAT's release v0.0.1 "
-            "(github.com/fschmid56/EfficientAT/releases); put it into that folder"
-        )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != MN04_SHA256:
-        raise EarmarkError(f"{path} has sha256 {found}, expected {MN04_SHA256}: fetch the file again")
-    net = MobileNet(MN04)
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    return _loaded(path, MN04, MN04_FILE)
+
+
+def load_mn10(path: Path) -> MobileNet:
+    """The published mn10 (AudioSet mAP .471), as `load_mn04`; no checksum is known, its parameters are checked."""
+    return _loaded(path, MN10, MN10_FILE)
+
+
+def _loaded(path: Path, config: MobileNetConfig, published: Published) -> MobileNet:
+    net = MobileNet(config)
+    load_strict(net, read_checkpoint(path, published), published.at(path))
     return net.eval()

@@ -4,7 +4,8 @@
     audio = model.audio(segments, mask)     # (B, S, D), (B, S) -> (B, E)
     text = model.text(token_ids)            # (B, L) -> (B, E)
 
-Both sides: pool, FC, context gate, L2. The audio encoder stands outside: its segments are this model's input.
+Both sides: pool, FC, context gate, L2. The audio encoder stands outside: its segments are this model's input. The audio
+side also has what the encoder's own tagger hears, said in the joint space (`Concepts`), where it was trained with one.
 """
 
 from dataclasses import dataclass
@@ -16,25 +17,49 @@ from torch import Tensor, nn
 from edge_runtime.tokenizer import PADDING
 from training.pooling import pooling
 
-__all__ = ["ContextGate", "DualEncoder", "RetrievalConfig", "Tower"]
+__all__ = ["Concepts", "ContextGate", "DualEncoder", "RetrievalConfig", "Tower"]
 
 
 @dataclass(frozen=True)
 class RetrievalConfig:
-    """Sizes: D, words of 300 numbers, E; clusters as in the paper's section 3.2.3."""
+    """Sizes: D, words of 300 numbers, E; clusters as in the paper's section 3.2.3; what else a pooling takes stands in
+    training/pooling.py. `concept_gain` is the weight of `Concepts` beside the audio tower's 1; 0 leaves them out, with
+    their `classes`. `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0: all of
+    it as it is."""
 
     segment_width: int
     word_width: int = 300
     joint_width: int = 512
     audio_pooling: str = "netrvlad"
     audio_clusters: int = 12
+    audio_ghosts: int = 0
+    audio_padded_to: int = 0
     text_pooling: str = "netrvlad"
     text_clusters: int = 20
+    text_ghosts: int = 0
+    text_padded_to: int = 0
+    lstm_width: int = 512
     dropout: float = 0.0
+    classes: int = 0
+    class_hidden: int = 512
+    concept_gain: float = 0.0
+    kept_width: int = 0
+
+    @property
+    def width(self) -> int:
+        """Of an embedding."""
+        return self.kept_width or self.joint_width
 
     def __post_init__(self) -> None:
-        if min(self.segment_width, self.word_width, self.joint_width, self.audio_clusters, self.text_clusters) < 1:
+        sizes = (self.segment_width, self.word_width, self.joint_width, self.lstm_width)
+        if min(*sizes, self.audio_clusters, self.text_clusters) < 1:
             raise ValueError(f"sizes must be positive: {self}")
+        if min(self.audio_ghosts, self.audio_padded_to, self.text_ghosts, self.text_padded_to) < 0:
+            raise ValueError(f"ghosts and padded lengths must be 0 or more: {self}")
+        if not 0 <= self.kept_width <= self.joint_width:
+            raise ValueError(f"of {self.joint_width} numbers {self.kept_width} cannot be kept")
+        if self.concept_gain < 0 or (self.concept_gain > 0) != (self.classes > 0):
+            raise ValueError(f"a tagger needs classes and a gain above 0, or neither: {self}")
 
 
 class ContextGate(nn.Module):
@@ -50,17 +75,79 @@ class ContextGate(nn.Module):
 
 
 class Tower(nn.Module):
-    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length."""
+    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length. `kept` of a joint space's numbers above 0: `turn (E,
+    kept)` has orthonormal columns, the same on both sides."""
 
-    def __init__(self, pool: nn.Module, joint_width: int, dropout: float) -> None:
+    def __init__(self, pool: nn.Module, joint_width: int, dropout: float, kept: int = 0) -> None:
         super().__init__()
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(pool.out_width, joint_width)
         self.gate = ContextGate(joint_width)
+        self.register_buffer("turn", torch.eye(joint_width, kept) if kept else None)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return F.normalize(self.gate(self.project(self.dropout(self.pool(x, mask)))), dim=1)
+        y = self.gate(self.project(self.dropout(self.pool(x, mask))))
+        return F.normalize(y if self.turn is None else y @ self.turn, dim=1)
+
+
+def audio_pool(config: RetrievalConfig) -> nn.Module:
+    return pooling(
+        config.audio_pooling,
+        width=config.segment_width,
+        clusters=config.audio_clusters,
+        ghosts=config.audio_ghosts,
+        lstm_width=config.lstm_width,
+        padded_to=config.audio_padded_to,
+    )
+
+
+def text_pool(config: RetrievalConfig) -> nn.Module:
+    return pooling(
+        config.text_pooling,
+        width=config.word_width,
+        clusters=config.text_clusters,
+        ghosts=config.text_ghosts,
+        lstm_width=config.lstm_width,
+        padded_to=config.text_padded_to,
+    )
+
+
+class Concepts(nn.Module):
+    """What the encoder's tagger hears, in words: segments (B, S, D), mask (B, S) -> (B, E), unit length.
+
+    ConSE (Norouzi et al. 2014, arXiv:1312.5650) in the joint space: the class names' text embeddings `table (C, E)`,
+    mixed by the probabilities of their classes times `weight (C,)`. Nothing here is trained with the towers: what the
+    tagger knows of sounds that training lacks stays whole.
+    """
+
+    def __init__(self, config: RetrievalConfig) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(config.segment_width, config.class_hidden)
+        self.classify = nn.Linear(config.class_hidden, config.classes)
+        self.register_buffer("weight", torch.ones(config.classes))
+        self.register_buffer("table", torch.zeros(config.classes, config.width))
+        self.requires_grad_(requires_grad=False)
+
+    def take(self, classifier: nn.Sequential, weight: Tensor) -> None:
+        """The layers of a `MobileNet.classifier`, and `weight (C,)`."""
+        hidden, classify = (layer for layer in classifier if isinstance(layer, nn.Linear))
+        for own, given in ((self.hidden, hidden), (self.classify, classify)):
+            if own.weight.shape != given.weight.shape:
+                raise ValueError(
+                    f"the encoder's classifier has layers of {tuple(given.weight.shape)}, these segments and classes "
+                    f"need {tuple(own.weight.shape)}: give the encoder that the features are of (--student)"
+                )
+            own.load_state_dict(given.state_dict())
+        self.weight.copy_(weight)
+
+    def probabilities(self, segments: Tensor, mask: Tensor) -> Tensor:
+        """Of the mean segment: (B, C)."""
+        share = mask[..., None] / mask.sum(dim=1)[:, None, None]
+        return self.classify(F.hardswish(self.hidden((segments * share).sum(dim=1)))).sigmoid()
+
+    def forward(self, segments: Tensor, mask: Tensor) -> Tensor:
+        return F.normalize((self.probabilities(segments, mask) * self.weight) @ self.table, dim=1)
 
 
 class DualEncoder(nn.Module):
@@ -78,17 +165,20 @@ class DualEncoder(nn.Module):
         self.register_buffer("words", words)
         self.register_buffer("segment_mean", torch.zeros(config.segment_width))
         self.register_buffer("segment_std", torch.ones(config.segment_width))
-        audio = pooling(config.audio_pooling, width=config.segment_width, clusters=config.audio_clusters)
-        text = pooling(config.text_pooling, width=config.word_width, clusters=config.text_clusters)
-        self.audio_tower = Tower(audio, config.joint_width, config.dropout)
-        self.text_tower = Tower(text, config.joint_width, config.dropout)
+        audio, text = audio_pool(config), text_pool(config)
+        self.audio_tower = Tower(audio, config.joint_width, config.dropout, config.kept_width)
+        self.text_tower = Tower(text, config.joint_width, config.dropout, config.kept_width)
+        self.concepts = Concepts(config) if config.concept_gain else None
         self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
 
     def standardise(self, segments: Tensor) -> Tensor:
         return (segments - self.segment_mean) / self.segment_std
 
     def audio(self, segments: Tensor, mask: Tensor) -> Tensor:
-        return self.audio_tower(self.standardise(segments), mask)
+        heard = self.audio_tower(self.standardise(segments), mask)
+        if self.concepts is None:
+            return heard
+        return F.normalize(heard + self.config.concept_gain * self.concepts(segments, mask), dim=1)
 
     def text(self, token_ids: Tensor) -> Tensor:
         return self.text_tower(self.words[token_ids], token_ids != PADDING)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from edge_runtime.errors import EarmarkError
 from training.mn import BOTTLENECKS, MN04, Excitation, InvertedResidual, MobileNet, MobileNetConfig
+from training.published import load_strict, read_checkpoint
 
 __all__ = [
     "STREAMING_MN04",
@@ -266,10 +267,10 @@ def load_streaming_mn(path: Path) -> StreamingMobileNet:
     """What `save_streaming_mn` wrote, in evaluation mode. EarmarkError: the file is absent or another."""
     if not path.is_file():
         raise EarmarkError(f"{path} is missing: `python -m training stream` makes one")
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(path, again="`python -m training stream` makes one")
     if not isinstance(saved, dict) or saved.keys() != {"streaming_mn04", "state"}:
         raise EarmarkError(f"{path} holds no streaming mn04: give a file that `python -m training stream` wrote")
     settings = saved["streaming_mn04"]
     net = StreamingMobileNet(StreamingMobileNetConfig(**{**settings, "look_ahead": tuple(settings["look_ahead"])}))
-    net.load_state_dict(saved["state"], strict=True)
+    load_strict(net, saved["state"], path)
     return net.eval()

@@ -7,7 +7,8 @@
 Student and teacher have the same weights to begin with, and both have a segment each 32 frames. A training sequence is
 made of several clips, one after another, and what is wanted of each is what the teacher says of that clip alone and
 undisturbed: the first clip teaches a cold start, the others that what was heard before does not matter, and the
-roughened copies that bandwidth, level and noise do not.
+roughened copies that bandwidth, level and noise do not. Some parts are two clips at once: the teacher is asked then and
+there what it makes of both, which the few recordings alone would not show.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.features import SEGMENT_FRAMES, Features
-from training.mels import Mels
+from training.mels import FrontEnd, Mels, mixed
 from training.mn import MobileNet
 from training.sounds import Clip
 from training.stream_mn import StreamingMobileNet, StreamingMobileNetConfig, save_streaming_mn
@@ -29,10 +30,24 @@ __all__ = ["FILE", "StreamTuningConfig", "fidelity", "tune_stream"]
 
 FILE = "streaming_mn04.pt"
 
+Copy = tuple[Features, Mels]
+"""What the teacher said of every window, and the frames that the student hears of it."""
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of a sequence: frames (S * 32, M), the segments wanted (S, D), the teacher's tags (527,)."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The windowed network, in evaluation mode, and what makes its frames."""
+
+    net: MobileNet
+    front_end: FrontEnd
+
 
 @dataclass(frozen=True)
 class StreamTuningConfig:
-    """Settings of one run. `sequence` and `clip_segments`: segments of a sequence, and at most of a clip in it."""
+    """Settings of one run. `sequence` and `clip_segments`: segments of a sequence, and at most of a clip in it.
+    `mixture_share` of the parts are two clips, one up to `mixture_snr_db` louder than the other."""
 
     epochs: int = 10
     batch: int = 12
@@ -41,24 +56,30 @@ class StreamTuningConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     tag_weight: float = 1.0
+    mixture_share: float = 0.3
+    mixture_snr_db: float = 12.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.clip_segments <= self.sequence or self.epochs < 1 or self.batch < 1:
             raise ValueError(f"settings out of range: {self}")
+        if not 0 <= self.mixture_share <= 1 or self.mixture_snr_db < 0:
+            raise ValueError(f"mixtures out of range: {self}")
 
 
 def tune_stream(
     clips: Sequence[Clip],
-    copies: Sequence[tuple[Features, Mels]],
+    copies: Sequence[Copy],
     windowed: MobileNet,
     architecture: StreamingMobileNetConfig,
+    front_end: FrontEnd,
     config: StreamTuningConfig,
     out: Path,
     *,
     resume: bool = False,
 ) -> StreamingMobileNet:
-    """Train; `out/streaming_mn04.pt` is the network, `out/last.pt` resumes. `copies[0]` is the clean one."""
+    """Train; `out/streaming_mn04.pt` is the network, `out/last.pt` resumes. `copies[0]` is the clean one;
+    `front_end` made the frames of all."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     torch.manual_seed(config.seed)
@@ -88,7 +109,8 @@ def tune_stream(
         for epoch in range(first, config.epochs):
             _training(net)
             running = 0.0
-            for step, (x, wanted, owner, tags) in enumerate(_batches(clips, copies, config, rng, steps)):
+            batches = _batches(clips, copies, Teacher(windowed, front_end), config, rng, steps)
+            for step, (x, wanted, owner, tags) in enumerate(batches):
                 found = net.segments(x)  # (B, S, D)
                 loss = F.smooth_l1_loss(((found - mean) / std)[owner >= 0], ((wanted - mean) / std)[owner >= 0])
                 loss = loss + config.tag_weight * _tag_loss(net, found, owner, tags)
@@ -111,9 +133,7 @@ def tune_stream(
 
 
 @torch.inference_mode()
-def fidelity(
-    net: StreamingMobileNet, clips: Sequence[Clip], copy: tuple[Features, Mels], *, split: str = "val"
-) -> dict[str, float]:
+def fidelity(net: StreamingMobileNet, clips: Sequence[Clip], copy: Copy, *, split: str = "val") -> dict[str, float]:
     """How near the student comes on whole windows of a split: `explained`, the share of the segments' variance, and
     `cosine`, that of a window's mean segment about the mean of all."""
     features, mels = copy
@@ -152,7 +172,8 @@ def _tag_loss(net: StreamingMobileNet, found: Tensor, owner: Tensor, tags: Tenso
 
 def _batches(
     clips: Sequence[Clip],
-    copies: Sequence[tuple[Features, Mels]],
+    copies: Sequence[Copy],
+    teacher: Teacher,
     config: StreamTuningConfig,
     rng: np.random.Generator,
     count: int,
@@ -165,14 +186,22 @@ def _batches(
     recordings = list(by_recording.values())
     rows_of = copies[0][0].rows_by_clip()
     most = -(-config.sequence // 2) + 1
+
+    def some_window() -> int:
+        return int(rng.choice(rows_of[rng.choice(recordings[rng.integers(len(recordings))])]))
+
     for _ in range(count):
         sequences = []
         for _ in range(config.batch):
-            parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+            parts: list[Part] = []
             left = config.sequence
             while left and len(parts) < most:
-                clip = rng.choice(recordings[rng.integers(len(recordings))])
-                parts.append(_part(copies, int(rng.choice(rows_of[clip])), min(left, config.clip_segments), rng))
+                if rng.random() < config.mixture_share:
+                    snr_db = rng.uniform(-config.mixture_snr_db, config.mixture_snr_db)
+                    part = _two_at_once(copies, teacher, (some_window(), some_window()), snr_db, rng)
+                else:
+                    part = _alone(copies, some_window(), rng)
+                parts.append(_stretch(part, min(left, config.clip_segments), rng))
                 left -= len(parts[-1][1])
             sequences.append(_joined(parts, config.sequence, most))
         x, wanted, owner, tags = (np.stack(each) for each in zip(*sequences, strict=True))
@@ -184,22 +213,38 @@ def _batches(
         )
 
 
-def _part(
-    copies: Sequence[tuple[Features, Mels]], row: int, longest: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A stretch of one window, heard from a random copy and told from the clean one: frames, segments, tags."""
-    clean, mels = copies[0][0], copies[rng.integers(len(copies))][1]
-    length = min(int(clean.lengths[row]), longest)
-    first = int(rng.integers(int(clean.lengths[row]) - length + 1))
-    frames = mels.window(row)[first * SEGMENT_FRAMES : (first + length) * SEGMENT_FRAMES].astype(np.float32)
+def _alone(copies: Sequence[Copy], row: int, rng: np.random.Generator) -> Part:
+    """One window, heard from a random copy and told from the clean one."""
+    clean, length = copies[0][0], int(copies[0][0].lengths[row])
+    frames = copies[rng.integers(len(copies))][1].window(row).astype(np.float32)
+    return frames, clean.segments[row, :length].astype(np.float32), clean.tags[row].astype(np.float32)
+
+
+@torch.no_grad()
+def _two_at_once(
+    copies: Sequence[Copy], teacher: Teacher, rows: tuple[int, int], snr_db: float, rng: np.random.Generator
+) -> Part:
+    """Two windows at once, as long as the first, heard from a random copy; told by the teacher from the clean ones."""
+    clean, heard = (
+        mixed(*(mels.window(row) for row in rows), teacher.front_end, snr_db=snr_db)
+        for mels in (copies[0][1], copies[rng.integers(len(copies))][1])
+    )
+    x = torch.from_numpy(clean.T.copy())[None]
+    segments = teacher.net.segments(x)[:, : int(copies[0][0].lengths[rows[0]])]
+    return heard, segments[0].numpy(), teacher.net.classify(segments)[0].sigmoid().numpy()
+
+
+def _stretch(part: Part, longest: int, rng: np.random.Generator) -> Part:
+    """A random stretch of a part, `longest` segments at most."""
+    frames, segments, tags = part
+    length = min(len(segments), longest)
+    first = int(rng.integers(len(segments) - length + 1))
+    frames = frames[first * SEGMENT_FRAMES : (first + length) * SEGMENT_FRAMES]
     frames = np.pad(frames, ((0, length * SEGMENT_FRAMES - len(frames)), (0, 0)), mode="edge")
-    segments = clean.segments[row, first : first + length].astype(np.float32)
-    return frames, segments, clean.tags[row].astype(np.float32)
+    return frames, segments[first : first + length], tags
 
 
-def _joined(
-    parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], sequence: int, most: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _joined(parts: Sequence[Part], sequence: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One sequence, filled up with its last frame where the clips are short; those segments belong to nobody."""
     frames = np.concatenate([part[0] for part in parts])
     segments = np.concatenate([part[1] for part in parts])

@@ -1,0 +1,125 @@
+"""The commands that choose how to train: what else is heard, what each option is worth, how wide an embedding need be.
+
+python -m training extras --student runs/stream --out runs/stream/features
+python -m training recipes --only "default,two sounds" --seeds 1
+python -m training narrow runs/stream/train --width 128 --out runs/stream/narrow
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.encoders import encoder_of, tagger_of
+from training.flags import RUNS, SHARED, Sounds, Weights, defaults_of, parsed
+from training.sounds import read_clips
+
+__all__ = ["extras", "narrow", "recipes", "widths"]
+
+
+def extras(
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    student: Annotated[Path | None, typer.Option(help="A folder of `distil` or `stream`: its network, not mn04.")] = (
+        None
+    ),
+    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="The folder of the features that they join.")] = RUNS / "features",
+) -> None:
+    """Run the frozen encoder over mixtures of two clips and over silence, hum and noise: for --joint and --still."""
+    from training.extras import extract_mixtures, extract_still
+
+    net, front_end = encoder_of(student, weights)
+    print(extract_still(net, *front_end, out=out, seed=seed))
+    print(extract_mixtures(read_clips(sounds), net, *front_end, out=out, seed=seed))
+
+
+def recipes(
+    context: typer.Context,
+    only: Annotated[str, typer.Option(help="Names of training/recipes.py, by commas; default: all.")] = "",
+    seeds: int = 3,
+    copies: Annotated[int, typer.Option(help="Copies of the clips to hear, the clean one first.")] = 3,
+    features: Path = RUNS / "stream/features",
+    student: Annotated[Path | None, typer.Option(help="The folder of the network that they are of.")] = RUNS / "stream",
+    vectors: Path = RUNS / "words.npz",
+    captions: Path = RUNS / "captions.npz",
+    sounds: Sounds = SHARED / "data/sounds",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+    runs: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = RUNS / "recipes",
+    out: Annotated[Path | None, typer.Option(help="Default: benchmarks/results/recipes.md")] = None,
+) -> None:
+    """What each option of training is worth on validation. Any field of TrainConfig is a flag: --epochs, …
+
+    Needs `extras` beside the features. Resumable.
+    """
+    from training.caption_teacher import CaptionTeacher
+    from training.extras import Extras
+    from training.features import class_names, load
+    from training.recipes import RECIPES, Ground
+    from training.recipes import recipes as run
+    from training.train import TrainConfig
+    from training.words import WordVectors
+
+    base = TrainConfig(**{"epochs": 25} | parsed(context.args, defaults_of(TrainConfig)))
+    found = sorted(features.glob("*-*.npz"))[:copies]
+    if not found:
+        raise FileNotFoundError(f"{features} holds no features: run `python -m training stream` first")
+    ground = Ground(
+        read_clips(sounds),
+        load(found),
+        WordVectors.load(vectors),
+        class_names(weights),
+        tagger_of(encoder_of(student, weights)[0]),
+        CaptionTeacher.load(captions) if captions.exists() else None,
+        Extras.load(features),
+        runs,
+    )
+    path = out or Path(__file__).parents[1] / "benchmarks/results/recipes.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(run(ground, only.split(",") if only else list(RECIPES), base=base, seeds=seeds))
+    print(path)
+
+
+def narrow(
+    model: Annotated[Path, typer.Argument(help="The folder of a trained checkpoint.")],
+    width: Annotated[int, typer.Option(help="Numbers that an embedding keeps; all of them: the most telling first.")],
+    out: Annotated[Path, typer.Option(help="The folder that the narrowed checkpoint goes to.")],
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Annotated[Path, typer.Option(help="What it was trained on.")] = RUNS / "stream/features",
+) -> None:
+    """Turn the joint space of a trained model so that few numbers of an embedding are enough, and keep so many."""
+    from training.features import load
+    from training.train import Checkpoint
+    from training.widths import narrowed
+
+    clips, clean = read_clips(sounds), load(sorted(features.glob("*-0.npz"))[:1])
+    if not clean:
+        raise FileNotFoundError(f"{features} holds no features: give the folder that the model was trained on")
+    train = [row for row, clip in enumerate(clips) if clip.split == "train"]
+    found = narrowed(Checkpoint.load(model), clean[0].of_clips(train), width)
+    figures = found.evaluate(clips, clean[0], "val").figures()
+    out.mkdir(parents=True, exist_ok=True)
+    replace(found, validation=figures).save(out / "best.pt")
+    print(json.dumps(figures))
+
+
+def widths(
+    models: Annotated[list[Path], typer.Argument(help="Folders of trained checkpoints, one of each seed.")],
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Annotated[Path, typer.Option(help="What they were trained on.")] = RUNS / "stream/features",
+    out: Annotated[Path | None, typer.Option(help="Default: benchmarks/results/widths.md")] = None,
+) -> None:
+    """What is left of embeddings that are cut short, as trained and turned by `narrow`."""
+    from training.features import load
+    from training.train import Checkpoint
+    from training.widths import width_table
+
+    clean = load(sorted(features.glob("*-0.npz"))[:1])
+    if not clean:
+        raise FileNotFoundError(f"{features} holds no features: give the folder that the models were trained on")
+    path = out or Path(__file__).parents[1] / "benchmarks/results/widths.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(width_table([(str(each), Checkpoint.load(each)) for each in models], read_clips(sounds), clean[0]))
+    print(path)

@@ -1,0 +1,64 @@
+"""Every setting of `python -m training train`, each of them a flag."""
+
+from dataclasses import dataclass
+
+from training.features import WINDOW_SEGMENTS
+from training.hold_out import PROTOCOLS
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one run. `loss` is "infonce" or "margin"; `hold_out` "closed" or "open"; weights and gains of 0 leave
+    a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags. Windows
+    of `window` segments at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop`
+    of all windows are heard in part; `joint` of all examples are two sounds, half of them at once, half one after the
+    other; `still` sounds in which nothing happens are each step's negatives. `narrow_weight`: of the losses of
+    shortened embeddings (training/objective.py), beside the 1 of whole ones. `precision`: fp32, bf16 (half the time on
+    a CPU that has it), or auto: bf16 on a GPU."""
+
+    epochs: int = 80
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    loss: str = "infonce"
+    margin: float = 0.2
+    tag_weight: float = 0.3
+    caption_weight: float = 1.0
+    bank_weight: float = 0.0
+    own_share: float = 0.5
+    concept_gain: float = 0.0
+    window: int = WINDOW_SEGMENTS
+    crop: float = 0.0
+    joint: float = 0.0
+    still: int = 0
+    narrow_weight: float = 0.0
+    average: float = 0.98
+    joint_width: int = 512
+    audio_pooling: str = "netrvlad"
+    audio_clusters: int = 12
+    audio_ghosts: int = 0
+    audio_padded_to: int = 0
+    text_pooling: str = "netrvlad"
+    text_clusters: int = 20
+    text_ghosts: int = 0
+    text_padded_to: int = 0
+    lstm_width: int = 512
+    dropout: float = 0.4
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    hold_out: str = "closed"
+
+    def __post_init__(self) -> None:
+        if self.hold_out not in PROTOCOLS:
+            raise ValueError(f"hold_out {self.hold_out!r} is not known; there are {' and '.join(PROTOCOLS)}")
+        if self.loss not in ("infonce", "margin"):
+            raise ValueError(f"loss {self.loss!r} is not known; there are infonce and margin")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision {self.precision!r} is not known; there are auto, fp32 and bf16")
+        if not 2 <= self.window <= WINDOW_SEGMENTS:
+            raise ValueError(f"windows of {self.window} segments are not there: give 2 to {WINDOW_SEGMENTS}")
+        if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0 or not 0 <= self.average < 1:
+            raise ValueError(f"training settings out of range: {self}")
