@@ -26,7 +26,7 @@ from edge_runtime.manifest import Profile
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["footprint"]
+__all__ = ["footprint", "fresh"]
 
 GOALS_MIB = {"small, cached": 170.0, "exact, cached": 360.0}
 """Peaks that the design promises for CNN14 encoder and head."""
@@ -49,7 +49,7 @@ def footprint(model: Model, *, cache: Path, repeats: int) -> Report:
     for number in range(repeats):
         say(f"footprint, {number + 1} of {repeats} …")
         for name, arguments in wanted.items():
-            found[name].append(_fresh(model.folder, arguments))
+            found[name].append(fresh(model.folder, arguments))
     notes = sorted({each[0]["note"] for each in found.values() if "note" in each[0]})
     rows = {name: _row(model, name, each, graphs) for name, each in found.items() if "steady" in each[0]}
     table = [
@@ -78,7 +78,8 @@ def _optimise(model: Model, profile: str, cache: GraphCache) -> None:
     model.head_graph(profile, cached=cache)
 
 
-def _fresh(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+def fresh(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """What benchmarks/resident.py says of this bundle, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.resident", str(folder.absolute()), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     if done.returncode:

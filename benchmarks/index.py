@@ -3,28 +3,30 @@
 Two kinds of queries: held-out captions, and windows of synthesised sound, which is what a listener asks with. Those lie
 in another part of the joint space than the captions (audio and text embeddings do), and are the harder ones. A found
 caption counts if its cosine reaches that of the tenth exact one, so that ties do not count against the index. Time is
-of one query through the runtime's own index, on one thread.
+of one query through the runtime's own index, on one thread. What the memory cannot hold, or what the time given to a
+graph is not enough for, is told and not measured.
 """
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hnswlib
 import numpy as np
 
 from benchmarks.captions import caption_vectors
+from benchmarks.hnsw import Graph, memory_needed
+from benchmarks.machine import available_bytes
 from benchmarks.plots import COLOURS, logarithmic
-from benchmarks.report import Report, Table, say
+from benchmarks.report import Report, Table
 from benchmarks.stand_in import scene
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
+from edge_runtime.errors import EarmarkError
 from edge_runtime.listener import Listener
 from edge_runtime.manifest import IndexSpec
-from edge_runtime.vector_index import SEED, VectorIndex
+from edge_runtime.vector_index import VectorIndex
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +43,8 @@ GOAL = {"captions": 100_000, "recall": 0.99, "ms": 1.0}
 
 @dataclass(frozen=True)
 class Found:
-    """One index, one beam (`ef`), one kind of query: recall@10, and milliseconds a query."""
+    """One index, one beam (`ef`), one kind of query: recall@10, and milliseconds a query. `build_s` is None where the
+    graph was kept from another time."""
 
     captions: int
     m: int
@@ -54,6 +57,7 @@ class Found:
     q3_ms: float
     exact_ms: float
     build_s: float | None
+    resident_mib: float | None
     bytes: int
 
 
@@ -65,65 +69,93 @@ def index(
     beams: Sequence[int],
     ef_construction: int,
     build_threads: int,
+    budget_s: float,
 ) -> Report:
+    """`budget_s`: the most that building one graph may take."""
+    counts, notes = _that_fit(counts, max(links))
     vectors = caption_vectors(cache, max(counts) + QUERIES)
     questions = {"captions": vectors[-QUERIES:], "sounds": _sound_queries()}
     found: list[Found] = []
     for count in counts:
-        table = vectors[:count]
-        exact = {kind: exact_top(table, queries) for kind, queries in questions.items()}
-        exact_ms = _exact_ms(table, questions["sounds"])
         for m in links:
             spec = IndexSpec(m, ef_construction, max(beams))
-            graph, build_s, size = _built(cache, table, spec, build_threads)
-            for ef in beams:
-                searched = VectorIndex(graph, IndexSpec(m, ef_construction, ef))
-                for kind, queries in questions.items():
-                    rate, times = _searched(searched, queries, exact[kind], table)
-                    q1, median, q3 = (float(x) for x in np.percentile(times, [25, 50, 75]))
-                    found.append(
-                        Found(count, m, ef_construction, ef, kind, rate, median, q1, q3, exact_ms, build_s, size)
-                    )
+            graph = Graph.of(cache, vectors[:count], spec, threads=build_threads, budget_s=budget_s)
+            if graph.captions < count:
+                notes.append(
+                    f"{count} captions, m {m}: {budget_s:.0f} s were over after {graph.captions}, which are measured"
+                )
+            found += _measured(graph, vectors[: graph.captions], spec, beams, questions)
             del graph
     best = {kind: _chosen(found, kind) for kind in questions}
     figures: dict[str, Any] = {"goal": GOAL, "chosen": best, "found": [vars(each) for each in found]}
-    columns = (
-        "captions",
-        "m",
-        "ef constr.",
-        "ef",
-        "queries",
-        "recall@10",
-        "median ms",
-        "quartiles",
-        "exact ms",
-        "MB",
-    )
-    rows = [
-        (
-            each.captions,
-            each.m,
-            each.ef_construction,
-            each.ef,
-            each.queries,
-            f"{each.recall:.4f}",
-            each.median_ms,
-            f"{each.q1_ms:.2f} to {each.q3_ms:.2f}",
-            each.exact_ms,
-            each.bytes / 1e6,
-        )
-        for each in found
-    ]
-    notes = [_verdict(kind, each) for kind, each in best.items()]
+    notes += [_verdict(kind, each) for kind, each in best.items()]
     if build_threads > 1:
         notes.append(f"indexes built on {build_threads} threads: the graph differs a little from run to run")
-    return Report(
-        "index",
-        figures,
-        [Table(f"recall@{K} and one query's time", columns, rows)],
-        notes,
-        {"index": partial(_draw, found)},
-    )
+    return Report("index", figures, _tables(found), notes, {"index": partial(_draw, found)})
+
+
+def _that_fit(counts: Sequence[int], m: int) -> tuple[list[int], list[str]]:
+    """The counts whose graph and vectors the free memory holds, and a note on each of the others."""
+    width, free = Bundle(DEFAULT_BUNDLE).manifest.head.width, available_bytes()
+    needs = {count: memory_needed(count, width, m) for count in sorted(set(counts))}
+    held = [count for count, needed in needs.items() if free is None or needed <= free]
+    notes = [
+        f"{count} captions need {needed / 2**30:.1f} GiB, {(free or 0) / 2**30:.1f} GiB are free: left out"
+        for count, needed in needs.items()
+        if count not in held
+    ]
+    if not held:
+        raise EarmarkError(f"{notes[0]}: give a smaller --count")
+    return held, notes
+
+
+def _measured(
+    graph: Graph, table: np.ndarray, spec: IndexSpec, beams: Sequence[int], questions: dict[str, np.ndarray]
+) -> list[Found]:
+    """One graph of the captions `table (N, E)` at every beam, asked all `questions (Q, E)`."""
+    exact = {kind: exact_top(table, queries) for kind, queries in questions.items()}
+    exact_ms = _exact_ms(table, questions["sounds"])
+    found = []
+    for ef in beams:
+        searched = VectorIndex(graph.index, IndexSpec(spec.m, spec.ef_construction, ef))
+        for kind, queries in questions.items():
+            rate, times = _searched(searched, queries, exact[kind], table)
+            q1, median, q3 = (float(x) for x in np.percentile(times, [25, 50, 75]))
+            settings = (len(table), spec.m, spec.ef_construction, ef, kind)
+            took = (graph.build_s, graph.resident_mib, graph.bytes)
+            found.append(Found(*settings, rate, median, q1, q3, exact_ms, *took))
+    return found
+
+
+def _tables(found: Sequence[Found]) -> list[Table]:
+    """What a search finds and costs, and what each graph costs."""
+    searches = ("captions", "m", "ef constr.", "ef", "queries", "recall@10", "median ms", "quartiles", "exact ms")
+    graphs = {(each.captions, each.m, each.ef_construction): each for each in found}
+    return [
+        Table(
+            f"recall@{K} and one query's time",
+            searches,
+            [
+                (
+                    each.captions,
+                    each.m,
+                    each.ef_construction,
+                    each.ef,
+                    each.queries,
+                    f"{each.recall:.4f}",
+                    each.median_ms,
+                    f"{each.q1_ms:.2f} to {each.q3_ms:.2f}",
+                    each.exact_ms,
+                )
+                for each in found
+            ],
+        ),
+        Table(
+            "what each graph takes",
+            ("captions", "m", "ef constr.", "built in s", "process MiB", "graph MB"),
+            [(*key, each.build_s, each.resident_mib, each.bytes / 1e6) for key, each in graphs.items()],
+        ),
+    ]
 
 
 def exact_top(table: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -162,30 +194,6 @@ def _exact_ms(table: np.ndarray, queries: np.ndarray) -> float:
         np.argpartition(scores, -min(K, len(scores)))
         times.append(1000 * (time.perf_counter() - started))
     return float(np.median(times))
-
-
-def _built(cache: Path, table: np.ndarray, spec: IndexSpec, threads: int) -> tuple[hnswlib.Index, float | None, int]:
-    """The graph, the seconds that building took (None: it was kept from another time), and its bytes."""
-    name = f"index-{len(table)}-{table.shape[1]}-{spec.m}-{spec.ef_construction}-{_digest(table)}.hnsw"
-    path = cache / name
-    graph = hnswlib.Index(space="ip", dim=table.shape[1])
-    if path.exists():
-        graph.load_index(str(path))
-        return graph, None, path.stat().st_size
-    say(f"indexing {len(table)} captions, m {spec.m} …")
-    started = time.perf_counter()
-    graph.init_index(len(table), M=spec.m, ef_construction=spec.ef_construction, random_seed=SEED)
-    graph.add_items(table, np.arange(len(table)), num_threads=threads)
-    build_s = time.perf_counter() - started
-    part = path.with_suffix(".part")
-    graph.save_index(str(part))
-    part.replace(path)
-    return graph, build_s, path.stat().st_size
-
-
-def _digest(table: np.ndarray) -> str:
-    """Enough to tell one set of vectors from another."""
-    return f"{zlib.crc32(np.ascontiguousarray(table[:: max(1, len(table) // 64)])):08x}"
 
 
 def _sound_queries() -> np.ndarray:

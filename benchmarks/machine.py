@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["Condition", "MachineCard", "condition", "machine_card", "throttling"]
+__all__ = ["Condition", "MachineCard", "available_bytes", "condition", "machine_card", "throttling"]
 
 LIBRARIES = ("numpy", "onnxruntime", "hnswlib", "torch", "panns-inference", "openvino")
 TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "asimddp")
@@ -95,6 +95,12 @@ def condition(root: Path = Path("/"), *, ask: Callable[[list[str]], str | None] 
         mhz=khz / 1000 if khz else None,
         throttling=throttling(root, ask=ask or _ask),
     )
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that programs can still have without swapping; None where the machine does not say."""
+    lines = (_text(root, "proc/meminfo") or "").splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def throttling(root: Path, *, ask: Callable[[list[str]], str | None]) -> list[str] | None:

@@ -59,10 +59,12 @@ class Model:
             shapes = streaming_graph_io(spec, parts.states, bands=self.manifest.mel.bands)
         return self._open(parts.encoder, shapes, threads, cached, engine)
 
-    def head_graph(self, profile: str, *, threads: int = 1, cached: GraphCache | None = None) -> OpenGraph:
+    def head_graph(
+        self, profile: str, *, threads: int = 1, cached: GraphCache | None = None, engine: str = DEFAULT_ENGINE
+    ) -> OpenGraph:
         shapes = {"inputs": {"segments": (None, self.manifest.encoder.width)}}
         shapes["outputs"] = {"embedding": (self.manifest.head.width,)}
-        return self._open(self.profiles[profile].head, shapes, threads, cached)
+        return self._open(self.profiles[profile].head, shapes, threads, cached, engine)
 
     def front_end(self) -> LogMel:
         return LogMel(self.manifest.mel, self.tables)
@@ -86,9 +88,7 @@ class Model:
             return whole_clip(graph, self.manifest.encoder, self.profiles[profile].states, frames)
         return graph(log_mel=np.ascontiguousarray(frames.T)[None])
 
-    def _open(
-        self, graph: Graph, shapes: dict, threads: int, cached: GraphCache | None, engine: str = DEFAULT_ENGINE
-    ) -> OpenGraph:
+    def _open(self, graph: Graph, shapes: dict, threads: int, cached: GraphCache | None, engine: str) -> OpenGraph:
         path, found = self.folder / graph.file, None
         if cached is not None:
             sha256 = self.manifest.files[graph.file]

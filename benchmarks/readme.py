@@ -4,36 +4,45 @@
     python -m benchmarks.readme --check     # exit code 1 if the README differs from what it should say
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`. The `demo` block is what `earmark demo` prints here (the last
-digit may differ on another CPU, so it is not checked); the others are taken from the shipped bundle: its card and
-manifest, which the export wrote from its own measurements.
+digit may differ on another CPU, so it is not checked); the others are taken from the shipped bundle: from what
+`python -m benchmarks.cards` measured of it, and from its manifest.
 """
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.blocks import filled, markdown_rows, of_title
+from benchmarks.kept import NOT_YET, kept, tables_of
 from edge_runtime.bundle import DEFAULT_BUNDLE
 from edge_runtime.manifest import Manifest
 
-__all__ = ["filled", "tables"]
+__all__ = ["fill", "filled", "tables"]
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(<!-- (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MEASURED = {
+    "test split": ("top-1 among the class names", "the test split, both directions"),
+    "field": ("the test split as the field would have it",),
+    "rules": ("which rule hears more",),
+    "search": ("a search of",),
+    "lines": ("the lines that it should hold",),
+}
+"""By block: how the titles of its tables begin."""
 
 
 def tables() -> dict[str, str]:
     """Each table's Markdown by its name."""
-    card = (DEFAULT_BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8")
-    quality = card.split("### Test split, as shipped\n")[1].split("### ")[0].strip()
+    known = kept(DEFAULT_BUNDLE)
+    measured = tables_of(known) if known else []
+    blocks = {
+        name: "\n\n".join(markdown_rows(of_title(measured, title)) for title in titles) if measured else NOT_YET
+        for name, titles in MEASURED.items()
+    }
     manifest = Manifest.read(DEFAULT_BUNDLE)
     graphs = {"audio encoder": manifest.encoder.graph, "head": manifest.head.graph, "text encoder": manifest.text.graph}
     rows = [f"| {name} | {graph.precision} | {graph.why} |" for name, graph in graphs.items()]
-    return {
-        "test split": quality,
-        "precisions": "\n".join(["| graph | precision | why |", "|---|---|---|", *rows]),
-    }
+    return blocks | {"precisions": "\n".join(["| graph | precision | why |", "|---|---|---|", *rows])}
 
 
 def demo() -> str:
@@ -46,20 +55,17 @@ def demo() -> str:
     return f"```\n{shown.rstrip()}\n```"
 
 
-def filled(text: str, known: dict[str, str]) -> str:
-    """README text with the given blocks as they should be; other blocks stay."""
-
-    def block(match: re.Match[str]) -> str:
-        return f"{match[1]}{known[match['name']]}\n{match[3]}" if match["name"] in known else match[0]
-
-    return BLOCK.sub(block, text)
+def fill(*, with_demo: bool = False) -> None:
+    """Write the README's blocks."""
+    known = tables() | ({"demo": demo()} if with_demo else {})
+    README.write_text(filled(README.read_text(encoding="utf-8"), known), encoding="utf-8")
 
 
 def main() -> int:
     text = README.read_text(encoding="utf-8")
     if "--check" in sys.argv:
         return int(text != filled(text, tables()))
-    README.write_text(filled(text, tables() | {"demo": demo()}), encoding="utf-8")
+    fill(with_demo=True)
     return 0
 
 

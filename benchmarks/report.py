@@ -16,7 +16,7 @@ from benchmarks.machine import MachineCard
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report", "Table", "publish", "say"]
+__all__ = ["Report", "Table", "plain", "publish", "say", "shown"]
 
 Cell = str | int | float | None
 
@@ -52,7 +52,7 @@ def publish(report: Report, card: MachineCard, *, out: Path, as_json: bool) -> N
         _print_tables(report.tables, card, notes, plots)
     line = {
         "benchmark": report.name,
-        **_plain(report.figures),
+        **plain(report.figures),
         "notes": notes,
         "plots": [str(path) for path in plots],
         "machine": dataclasses.asdict(card),
@@ -84,12 +84,12 @@ def _print_tables(tables: Sequence[Table], card: MachineCard, notes: Sequence[st
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for table in tables:
-        shown = RichTable(title=table.title, title_justify="left")
+        printed = RichTable(title=table.title, title_justify="left")
         for i, column in enumerate(table.columns):
-            shown.add_column(column, justify="right" if i and _numeric(table.rows, i) else "left")
+            printed.add_column(column, justify="right" if i and _numeric(table.rows, i) else "left")
         for row in table.rows:
-            shown.add_row(*map(_cell, row))
-        console.print(shown)
+            printed.add_row(*map(shown, row))
+        console.print(printed)
     for line in [*_about(card), *notes, *(f"plot: {path}" for path in plots)]:
         console.print(line, markup=False)
 
@@ -111,7 +111,8 @@ def _about(card: MachineCard) -> list[str]:
     ]
 
 
-def _cell(value: Cell) -> str:
+def shown(value: Cell) -> str:
+    """A cell as a table has it."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -123,12 +124,12 @@ def _numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
     return all(not isinstance(row[column], str) for row in rows)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """For JSON: dataclasses as objects, floats to six digits."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

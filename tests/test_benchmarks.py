@@ -14,16 +14,18 @@ import pytest
 
 from benchmarks.__main__ import app
 from benchmarks.captions import made_up_captions
+from benchmarks.hnsw import Graph, memory_needed
 from benchmarks.index import exact_top, recall
 from benchmarks.latency import OPENVINO_RATIOS, RATIOS, ratios
-from benchmarks.machine import machine_card, throttling
+from benchmarks.machine import available_bytes, machine_card, throttling
 from benchmarks.peaks import Peaks
 from benchmarks.resident import memory_mib
-from benchmarks.roofline import least_ms
+from benchmarks.roofline import least_ms, over_the_roof
 from benchmarks.timing import Contender, Timing, interleaved, ratio
 from benchmarks.work import Work, encoder_work
+from edge_runtime.errors import EarmarkError
 from edge_runtime.graph_engine import installed_engines
-from edge_runtime.manifest import StateSpec, StreamSpec
+from edge_runtime.manifest import IndexSpec, StateSpec, StreamSpec
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., tuple[list[str], dict]]
@@ -106,7 +108,7 @@ def board(tmp_path: Path) -> Path:
     """The files of a Raspberry Pi 5 that is short of power and was throttled once."""
     files = {
         "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd aes asimddp\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
-        "proc/meminfo": "MemTotal:        8245888 kB\nMemFree: 1 kB\n",
+        "proc/meminfo": "MemTotal:        8245888 kB\nMemAvailable: 2 kB\n",
         "proc/loadavg": "0.52 0.30 0.10 1/200 999\n",
         "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
@@ -131,12 +133,14 @@ def test_the_machine_card_tells_what_the_board_tells(board: Path) -> None:
     assert (card.before.temperature_c, card.before.mhz, card.before.load) == (61.25, 1500, 0.52)
     assert card.before.throttling == ["under-voltage", "throttled since start"]
     assert card.libraries["numpy"] == np.__version__
+    assert available_bytes(board) == 2048
 
 
 def test_the_machine_card_leaves_out_what_nobody_tells(tmp_path: Path) -> None:
     card = machine_card(tmp_path, ask=lambda command: None)
     assert (card.governor, card.max_mhz, card.memory_gib, card.commit) == (None, None, None, None)
     assert card.before.throttling is None and card.before.temperature_c is None and card.before.load is None
+    assert available_bytes(tmp_path) is None
 
 
 def test_throttling_is_told_by_the_kernel_of_an_x86_machine(tmp_path: Path) -> None:
@@ -275,7 +279,8 @@ def test_parity_of_the_stand_in_is_exact_and_near_pytorch(tiny: Path, run: Run) 
     assert found["stream_equals_offline_fp32"] is True
     assert found["stream_equals_offline_int8"] is True
     assert found["profiles"]["small"]["reset_equals_new"] is True
-    assert 0 < found["stream_vs_eager_max_abs"] <= 2e-5
+    # fp32 sums in another order move a segment by some 6e-8 of its largest number a layer; another graph, by all of it
+    assert 0 < found["stream_vs_eager_max_abs"] <= 2e-6 * found["eager_largest"]
     assert found["profiles"]["small"]["cosine_mean"] > 0.97
 
 
@@ -316,6 +321,44 @@ def test_index_reports_recall_and_the_settings_that_reach_the_goal(
     }
     assert all(each["recall"] >= 0.99 for each in found["found"] if each["ef"] == 200)
     assert found["chosen"]["sounds"]["recall"] >= 0.99
+    assert all(each["build_s"] > 0 and each["bytes"] > 300 * 512 * 4 for each in found["found"])
+
+
+def test_a_graph_that_its_time_cuts_short_is_one_of_the_captions_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.hnsw.BATCH", 100)
+    vectors = np.random.default_rng(0).standard_normal((250, 8)).astype(np.float32)
+    spec = IndexSpec(8, 50, 50)
+    cut = Graph.of(tmp_path, vectors, spec, threads=1, budget_s=0)
+    assert cut.captions == len(cut.index.get_ids_list()) == 100
+    whole = Graph.of(tmp_path, vectors, spec, threads=1, budget_s=60)  # what was cut short is not taken for it
+    assert whole.captions == 250 and whole.build_s is not None
+    kept = Graph.of(tmp_path, vectors, spec, threads=1, budget_s=0)
+    assert kept.captions == 250 and kept.build_s is None
+    again = Graph.of(tmp_path, vectors[:100], spec, threads=1, budget_s=0)
+    assert again.captions == 100 and again.build_s is None and again.bytes < whole.bytes
+
+
+def test_index_leaves_out_and_tells_what_the_memory_cannot_hold(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.index.SOUND_S", 15.0)
+    monkeypatch.setattr("benchmarks.index.available_bytes", lambda: memory_needed(1000, 512, 8))
+    _, found = run("index", "--count", "200", "--count", "1001", "--ef", "16", "--m", "8", "--cache", tmp_path)
+    assert {each["captions"] for each in found["found"]} == {200}
+    assert any(note.startswith("1001 captions need") and note.endswith("left out") for note in found["notes"])
+    with pytest.raises(EarmarkError, match="give a smaller --count"):
+        run("index", "--count", "1001", "--cache", tmp_path)
+
+
+def test_what_is_faster_than_the_roof_is_told() -> None:
+    rows = [
+        {"profile": "small", "mode": mode, "of_roof_percent": share} for mode, share in (("hop", 441), ("window", 4))
+    ]
+    (note,) = over_the_roof(rows)
+    assert note.startswith("faster than the roof: small hop: ")
+    assert over_the_roof(rows[1:]) == over_the_roof([{**rows[0], "of_roof_percent": None}]) == []
 
 
 @pytest.mark.slow
@@ -358,3 +401,14 @@ def test_a_bundle_that_is_none_is_one_line_and_exit_code_2(tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("benchmarks: ") and "is no bundle" in done.stderr
+
+
+def test_the_listener_is_timed_stage_by_stage_and_weighed_in_processes_of_its_own(run: Run) -> None:
+    lines, found = run("listener", "--phrases", "20", "--rounds", "2", "--repeats", "1")
+    assert list(found["stages"]) == ["front end", "encoder", "head", "matching", "whole"]
+    assert all(0 < each["fastest_ms"] <= each["median_ms"] for each in found["stages"].values())
+    assert found["phrases"] == found["memory"]["library"]["phrases"] == 20
+    for process in ("library", "command"):
+        memory = found["memory"][process]
+        assert 20 < memory["resident"] <= memory["peak"]
+    assert any("whole" in line for line in lines)

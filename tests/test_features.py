@@ -9,9 +9,21 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from edge_runtime import Bundle, Listener  # noqa: E402
 from edge_runtime.mel import log_mel  # noqa: E402
-from training.augment import RATE_HZ, narrowed, noisy, roughened  # noqa: E402
+from training.augment import (  # noqa: E402
+    DIRECT_DB,
+    RATE_HZ,
+    RT60_S,
+    impulse_response,
+    masked,
+    narrowed,
+    noisy,
+    reverberant,
+    roughened,
+)
 from training.evaluate import evaluate, same_sound  # noqa: E402
-from training.features import MIN_FRAMES, windows_of  # noqa: E402
+from training.features import MIN_FRAMES, Features, rows_of, windows_of  # noqa: E402
+from training.mel_tables import panns_mel  # noqa: E402
+from training.panns import Panns, StreamingPanns, slim_cnn14  # noqa: E402
 from training.sounds import Clip  # noqa: E402
 
 
@@ -21,7 +33,9 @@ def bundle() -> Bundle:
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.9, 2.0, 5.0, 10.0, 10.24, 10.3, 17.0, 31.0])
-def test_training_windows_are_the_listeners_own(bundle: Bundle, seconds: float) -> None:
+def test_training_windows_are_the_listeners_own(windowed: Bundle, seconds: float) -> None:
+    """Of the windowed network, whose segments depend on where a window lies; those of a stream do not."""
+    bundle = windowed
     samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
     frames = log_mel(bundle.manifest.mel, bundle.tables, samples)
     listener = Listener(bundle, hop=bundle.manifest.window.archive_hop)
@@ -44,6 +58,23 @@ def test_a_short_clip_is_padded_with_silence_and_keeps_its_own_segments(bundle: 
     np.testing.assert_array_equal(window[70:], np.tile(bundle.silence, (MIN_FRAMES - 70, 1)))
     silent = log_mel(bundle.manifest.mel, bundle.tables, np.zeros(9000, np.float32))
     np.testing.assert_allclose(silent, np.tile(bundle.silence, (len(silent), 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.32, 0.5, 1.0, 1.9, 3.0])
+def test_a_network_that_streams_learns_of_a_short_clip_what_its_stream_says(seconds: float) -> None:
+    torch.manual_seed(0)
+    net = Panns(slim_cnn14(1 / 64)).eval()
+    spec, tables = panns_mel()
+    samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
+    ((found, _, _),) = rows_of(samples, 0, net, spec, tables)
+    frames = log_mel(spec, tables, samples)
+    missing = net.config.hop_frames - len(frames)
+    if missing > 0:  # as edge_runtime/streaming.py fills a segment up
+        frames = np.concatenate((frames, np.tile(tables.silence(spec), (missing, 1))))
+    stream = StreamingPanns(net)
+    x = torch.from_numpy(frames.T.copy())[None]
+    expected = torch.cat((stream.push(x), stream.flush()), dim=1)[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # fp32 sums in chunks of other lengths
 
 
 def test_roughening_keeps_length_and_range_and_differs_by_seed() -> None:
@@ -69,6 +100,56 @@ def test_noise_is_added_at_the_level_asked_for() -> None:
     added = noisy(samples, snr_db=12, tilt=1.0, rng=np.random.default_rng(0)) - samples
     snr_db = 10 * np.log10(np.mean(samples**2) / np.mean(added**2))
     assert snr_db == pytest.approx(12, abs=0.01)  # the level is set on this very noise, float32 rounds it
+
+
+@pytest.mark.parametrize(("rt60_s", "direct_db"), [(0.3, 6.0), (1.0, -3.0)])
+def test_a_rooms_sound_decays_as_fast_and_lies_as_low_as_was_said(rt60_s: float, direct_db: float) -> None:
+    response = impulse_response(rt60_s, direct_db, np.random.default_rng(0))
+    assert response[0] == 1
+    tail = response[1:] ** 2
+    assert -10 * np.log10(tail.sum()) == pytest.approx(direct_db, abs=1e-6)
+    # energy of two stretches, half the time apart: 30 dB; noise of 1000 samples has 0.3 dB of spread
+    early, late = (tail[start : start + 1000].mean() for start in (0, round(rt60_s * RATE_HZ / 2)))
+    assert 10 * np.log10(early / late) == pytest.approx(30, abs=1.5)
+
+
+def test_reverberation_is_convolution_cut_to_the_clip() -> None:
+    samples = np.random.default_rng(1).standard_normal(900).astype(np.float32)
+    drawn = np.random.default_rng(7)
+    response = impulse_response(drawn.uniform(*RT60_S), drawn.uniform(*DIRECT_DB), drawn)
+    found = reverberant(samples, np.random.default_rng(7))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.convolve(samples, response)[:900], atol=1e-5)  # float32's last bits
+    assert not reverberant(np.zeros(10, np.float32), np.random.default_rng(0)).any()
+
+
+def test_masks_hide_whole_bands_and_whole_frames_and_no_more_than_said() -> None:
+    frames = np.random.default_rng(0).standard_normal((80, 64)).astype(np.float32)
+    before = frames.copy()
+    shares = []
+    for seed in range(30):
+        hidden = masked(frames, np.random.default_rng(seed)) != frames
+        rows, columns = hidden.all(axis=1), hidden.all(axis=0)
+        np.testing.assert_array_equal(hidden, rows[:, None] | columns[None, :])
+        assert rows.sum() <= 2 * 10 and columns.sum() <= 2 * 8
+        shares.append(hidden.mean())
+    assert 0.05 < np.mean(shares) < 0.4375
+    np.testing.assert_array_equal(frames, before)
+    assert masked(frames[:1], np.random.default_rng(0)).shape == (1, 64)
+
+
+def test_cut_windows_hold_every_segment_once_or_more_and_say_whose_they_are() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.array([3, 16, 17, 32])
+    segments = rng.standard_normal((4, 32, 5)).astype(np.float16)
+    segments[np.arange(32) >= lengths[:, None]] = 0
+    whole = Features(segments, lengths, np.array([7, 8, 8, 9]), rng.uniform(size=(4, 2)).astype(np.float16))
+    cut, of = whole.cut(16)
+    assert of.tolist() == [0, 1, 2, 2, 3, 3] and cut.lengths.tolist() == [3, 16, 16, 16, 16, 16]
+    np.testing.assert_array_equal(cut.clip, whole.clip[of])
+    np.testing.assert_array_equal(cut.tags, whole.tags[of])
+    for row, start in enumerate([0, 0, 0, 1, 0, 16]):
+        np.testing.assert_array_equal(cut.segments[row], segments[of[row], start : start + 16])
 
 
 def clip(name: str, label: str, captions: tuple[str, ...] = ()) -> Clip:

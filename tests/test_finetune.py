@@ -12,16 +12,23 @@ import soundfile
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from edge_runtime.errors import AudioError  # noqa: E402
-from tests.conftest import ROOT, Earmark  # noqa: E402
+from edge_runtime.background import Background  # noqa: E402
+from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle  # noqa: E402
+from edge_runtime.errors import AudioError, BundleError  # noqa: E402
+from edge_runtime.manifest import Manifest  # noqa: E402
+from edge_runtime.phrases import default_phrases  # noqa: E402
+from edge_runtime.unit_rows import UnitRows  # noqa: E402
+from tests.conftest import ROOT, WINDOWED_BUNDLE, Earmark  # noqa: E402
 from tests.test_train import SMALL, WIDTH, made_up_clips, made_up_features, made_up_words  # noqa: E402
 from training.features import WINDOW_SEGMENTS, Features  # noqa: E402
-from training.finetune import FinetuneConfig, finetune, old_labels, with_words  # noqa: E402
+from training.finetune import FinetuneConfig, finetune, old_labels  # noqa: E402
 from training.finetune_gate import Standing, finetune_gates, standing  # noqa: E402
 from training.gates import GateError, judge  # noqa: E402
+from training.memory import MEMORY, Memory  # noqa: E402
 from training.new_words import new_words  # noqa: E402
 from training.own_sounds import read_own  # noqa: E402
 from training.sounds import Clip  # noqa: E402
+from training.text_side import TextSide  # noqa: E402
 from training.train import Checkpoint, TrainConfig, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -134,7 +141,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return train(clips, [made_up_features(clips)], made_up_words(), config, tmp_path_factory.mktemp("trained"))
 
 
-def own_sounds(count: int = 20) -> tuple[list[Clip], Features]:
+def own_sounds(trained: Checkpoint, count: int = 20) -> Memory:
     """A label that no training clip has, with a direction of its own; it lies where old texts do not."""
     rng = np.random.default_rng(9)
     direction = np.random.default_rng(5).standard_normal(WIDTH)
@@ -144,18 +151,27 @@ def own_sounds(count: int = 20) -> tuple[list[Clip], Features]:
         Clip(Path(f"{i}.wav"), "test" if i % 5 == 0 else "train", "zorb", (), f"own{i}", "own", "own", 0.0)
         for i in range(count)
     ]
-    return clips, Features(segments, np.full(count, 16), np.arange(count), np.zeros((count, 3), np.float16))
+    features = Features(segments, np.full(count, 16), np.arange(count), np.zeros((count, 3), np.float16))
+    return Memory(clips, trained.embed_windows(features), features.clip)
+
+
+def old_sounds(trained: Checkpoint) -> Memory:
+    clips = made_up_clips()
+    features = made_up_features(clips)
+    return Memory(clips, trained.embed_windows(features), features.clip)
+
+
+def begun(trained: Checkpoint) -> TextSide:
+    """Before the lesson: the word is new."""
+    side = TextSide.of_checkpoint(trained)
+    return side.with_words(new_words(["zorb"], side.vocabulary, side.words.numpy()[1:], max_words=64))
 
 
 def taught(trained: Checkpoint, *, replay: bool, config: FinetuneConfig = QUICK) -> tuple[Standing, Standing]:
-    clips, features = own_sounds()
-    found = new_words(["zorb"], trained.words, trained.model.words.numpy()[1:], max_words=64)
-    start = with_words(trained, found)
-    old_clips = made_up_clips()
-    old = (old_clips, made_up_features(old_clips))
-    done = finetune(start, len(found), (clips, [features]), (old[0], [old[1]]) if replay else None, config)
-    measured = old if replay else None
-    before, after = (standing(each, (clips, features), measured, PHRASES) for each in (start, done))
+    start, own, old = begun(trained), own_sounds(trained), old_sounds(trained)
+    done = finetune(start, 1, own.of_split("train"), old.of_split("train") if replay else None, config)
+    held, asked = own.of_split("test"), old.of_split("test") if replay else None
+    before, after = (standing(each, held, asked, PHRASES) for each in (start, done))
     return before, after
 
 
@@ -167,17 +183,57 @@ def test_twenty_clips_of_a_word_never_heard_before_are_enough(trained: Checkpoin
 
 
 def test_new_words_change_nothing_that_was_said_of_old_texts(trained: Checkpoint) -> None:
-    found = new_words(["zorb"], trained.words, trained.model.words.numpy()[1:], max_words=64)
-    np.testing.assert_array_equal(with_words(trained, found).embed_text(PHRASES), trained.embed_text(PHRASES))
+    np.testing.assert_array_equal(begun(trained).embed_text(PHRASES), trained.embed_text(PHRASES))
 
 
-def test_without_old_clips_the_audio_tower_and_the_known_words_stay_bit_for_bit(trained: Checkpoint) -> None:
-    clips, features = own_sounds()
-    start = with_words(trained, new_words(["zorb"], trained.words, trained.model.words.numpy()[1:], max_words=64))
-    done = finetune(start, 1, (clips, [features]), None, QUICK)
-    np.testing.assert_array_equal(done.embed_windows(features), start.embed_windows(features))
-    assert torch.equal(done.model.words[:-1], start.model.words[:-1])
-    assert not torch.equal(done.model.words[-1], start.model.words[-1])
+def test_known_words_stay_bit_for_bit_and_what_began_is_as_it_was(trained: Checkpoint) -> None:
+    start = begun(trained)
+    before = start.embed_text(PHRASES)
+    done = finetune(start, 1, own_sounds(trained).of_split("train"), None, QUICK)
+    assert torch.equal(done.words[:-1], start.words[:-1])
+    assert not torch.equal(done.words[-1], start.words[-1])
+    np.testing.assert_array_equal(start.embed_text(PHRASES), before)
+    again = finetune(start, 1, own_sounds(trained).of_split("train"), None, QUICK)
+    np.testing.assert_array_equal(again.embed_text(PHRASES), done.embed_text(PHRASES))
+
+
+def test_a_saved_text_side_answers_as_the_one_that_was_saved(trained: Checkpoint, tmp_path: Path) -> None:
+    side = begun(trained)
+    side.save(tmp_path / "text.pt")
+    loaded = TextSide.load(tmp_path / "text.pt")
+    np.testing.assert_array_equal(loaded.embed_text([*PHRASES, "zorb"]), side.embed_text([*PHRASES, "zorb"]))
+    with pytest.raises(FileNotFoundError, match="finetune"):
+        TextSide.load(tmp_path / "none.pt")
+
+
+def test_a_bundles_own_weights_answer_as_its_graph_does(bundle: Bundle) -> None:
+    """What is left between them is the rounding of activations to 8 bits, whose steps are 1/255 of their range."""
+    side, phrases = TextSide.of_bundle(bundle), default_phrases(bundle)
+    cosines = (side.embed_text(phrases) * bundle.embed_text(phrases)).sum(axis=1)
+    assert cosines.min() > 0.999
+    assert side.vocabulary == bundle.tokenizer.words
+
+
+def test_a_graph_that_is_no_text_encoder_is_refused(bundle_copy: Path) -> None:
+    bundle = Bundle.open(bundle_copy)
+    manifest = bundle.manifest
+    bundle.manifest = dataclasses.replace(manifest, text=dataclasses.replace(manifest.text, graph=manifest.head.graph))
+    with pytest.raises(BundleError, match="no text graph that this version knows"):
+        TextSide.of_bundle(bundle)
+
+
+def test_a_memory_keeps_labels_and_embeddings_within_a_step_and_no_text_or_name(
+    trained: Checkpoint, tmp_path: Path
+) -> None:
+    memory = old_sounds(trained)
+    memory.save(tmp_path / MEMORY)
+    kept = Memory.load(tmp_path / MEMORY)
+    assert [(c.label, c.split, c.source) for c in kept.clips] == [(c.label, c.split, c.source) for c in memory.clips]
+    assert np.abs(kept.windows - memory.windows).max() <= 1 / 127  # a step of the largest number, rounded and scaled
+    assert not any(clip.captions for clip in kept.clips)
+    content = (tmp_path / MEMORY).read_bytes()
+    assert b"dog1.wav" not in content and b"is heard" not in content
+    assert len(kept.of_split("val").clips) == 8
 
 
 def test_the_gate_refuses_what_gains_nothing_or_costs_a_point(trained: Checkpoint) -> None:
@@ -216,8 +272,8 @@ def run(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Complet
     return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
 
 
-def test_the_command_refuses_a_folder_in_one_line(tmp_path: Path, shared: Path) -> None:
-    done = run("training", "finetune", "--data", tmp_path, "--weights", shared / "weights/efficientat_mn04_as")
+def test_the_command_refuses_a_folder_in_one_line(tmp_path: Path) -> None:
+    done = run("training", "finetune", "--data", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("training: ")
     assert "holds no recording" in done.stderr
@@ -237,40 +293,37 @@ def synthesised(folder: Path, name: str, seeds: range) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.shared
-def test_own_sounds_become_an_installed_bundle_that_names_them(shared: Path, earmark: Earmark, tmp_path: Path) -> None:
-    """The whole loop by its real commands, by somebody who has the encoder's weights and no sounds but their own."""
-    from edge_runtime.tokenizer import words_of
-    from training.__main__ import phrase_lines
-    from training.features import extract, load
-    from training.mel_tables import efficientat_mel
-    from training.mn import load_mn04
-    from training.phrasings import TEMPLATES, phrasings_of
-    from training.words import WordVectors
-
-    weights = shared / "weights/efficientat_mn04_as"
-    clips = []
-    for label in ("crickets", "dog", "thunderstorm"):
-        for i, path in enumerate(synthesised(tmp_path / "old", label, range(9))):
-            split = "train" if i < 6 else "val" if i < 8 else "test"
-            clips.append(Clip(path, split, label, (), path.name, "esc50", "ours", -20.0))
-    features = load(extract(clips, load_mn04(weights), *efficientat_mel(), out=tmp_path / "features", copies=0))
-    texts = [*TEMPLATES, *phrase_lines(), *(text for clip in clips for text in phrasings_of(clip.label))]
-    words = sorted({word for text in texts for word in words_of(text)})
-    vectors = np.random.default_rng(0).standard_normal((len(words), 300)).astype(np.float32) / 300**0.5
-    config = TrainConfig(epochs=30, batch=9, learning_rate=5e-3, average=0.5, joint_width=32, device="cpu")
-    train(clips, features, WordVectors(words, vectors, "made up"), config, tmp_path / "run")
-
+@pytest.mark.parametrize("any_bundle", [DEFAULT_BUNDLE, WINDOWED_BUNDLE], ids=["streaming", "windowed"])
+def test_own_sounds_become_an_installed_bundle_that_names_them(
+    any_bundle: Path, earmark: Earmark, tmp_path: Path
+) -> None:
+    """The whole loop by its real commands, with nothing but the shipped bundle and one's own recordings."""
     synthesised(tmp_path / "own" / "zorbulator", "siren", range(20))
-    nowhere, out, bundle = tmp_path / "nowhere", tmp_path / "finetuned", tmp_path / "bundle"
-    line = ["finetune", "--data", tmp_path / "own", "--checkpoint", tmp_path / "run", "--out", out]
-    line += ["--sounds", nowhere, "--features", nowhere, "--weights", weights, "--copies", 1]
+    out, bundle = tmp_path / "finetuned", tmp_path / "bundle"
+    line = ["finetune", "--data", tmp_path / "own", "--bundle", any_bundle, "--out", out, "--copies", 2]
     done = run("training", *line)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "'zorbulator' is new" in done.stdout
-    assert run("training", *line).returncode == 2  # a checkpoint that is there is not written over
-    done = run("export", out, bundle, "--sounds", out, "--weights", weights)
+    assert run("training", *line).returncode == 2  # what was learned is not written over
+    done = run("export", out, bundle, "--name", "my-earmark")
     assert done.returncode == 0, (done.stdout, done.stderr)
+    before, after = Manifest.read(any_bundle), Manifest.read(bundle)
+    unchanged = {name for name in before.files.keys() & after.files.keys() if before.files[name] == after.files[name]}
+    assert {before.encoder.graph.file, before.head.graph.file, "mel.npz"} <= unchanged
+    calibrations = [Background.load(each / "background.npz", width=before.head.width) for each in (any_bundle, bundle)]
+    assert np.array_equal(calibrations[0].rows.codes, calibrations[1].rows.codes)
+    known, anew = (each.bank for each in calibrations)
+    assert (known is None) == (anew is None)
+    if known and anew:
+        assert known.texts == anew.texts
+        assert np.array_equal(anew.rows.codes, UnitRows.of(Bundle.open(bundle).embed_text(anew.texts)).codes)
+    assert after.match == before.match
+    assert "Made from earmark" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert earmark("bundle", "install", bundle).code == 0
     (heard,) = synthesised(tmp_path / "new", "siren", range(50, 51))
     assert earmark("caption", heard, "--json").rows[0]["matches"][0]["phrase"] == "zorbulator"
+    assert "zorbulator" in Memory.load(bundle / MEMORY).of_split("val").clips[-1].label
+    (out / "finetune.json").write_text((out / "finetune.json").read_text().replace(before.fingerprint, "0" * 16))
+    done = run("export", out, tmp_path / "other")
+    assert done.returncode == 2 and "fine-tune again" in done.stderr
+    assert not (tmp_path / "other").exists()

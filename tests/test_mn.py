@@ -122,7 +122,7 @@ def test_channel_counts_are_multiples_of_8_and_mn04_has_its_published_size():
 
 
 def test_absent_or_damaged_mn04_says_where_it_is_expected(tmp_path: Path):
-    with pytest.raises(EarmarkError, match=r"mn04_as_mAP_432\.pt is missing: .* put it into that folder"):
+    with pytest.raises(EarmarkError, match=r"mn04_as_mAP_432\.pt is missing: download .* to there"):
         load_mn04(tmp_path)
     (tmp_path / "mn04_as_mAP_432.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(EarmarkError, match=r"has sha256 .* expected 899a8c62"):

@@ -20,6 +20,8 @@ from training.panns import (  # noqa: E402
     PannsConfig,
     StreamingPanns,
     load_checkpoint,
+    load_cnn6,
+    load_cnn10,
     load_cnn14,
     slim_cnn14,
 )
@@ -259,13 +261,26 @@ def test_checkpoint_with_another_front_end_is_refused(key, tmp_path: Path):
         load_checkpoint(tmp_path / "net.pth", NARROW["cnn6"])
 
 
-def test_absent_or_damaged_cnn14_says_where_it_comes_from(tmp_path: Path):
-    path = tmp_path / "Cnn14_mAP=0.431.pth"
-    with pytest.raises(EarmarkError, match=r"is missing: download .* zenodo\.org/records/3987831"):
-        load_cnn14(path)
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(EarmarkError, match=r"has md5 .* expected 541141fa"):
-        load_cnn14(path)
+@pytest.mark.parametrize(
+    ("load", "name", "md5"),
+    [
+        (load_cnn14, "Cnn14_mAP=0.431.pth", "541141fa"),
+        (load_cnn10, "Cnn10_mAP=0.380.pth", "bfb1f1f9"),
+        (load_cnn6, "Cnn6_mAP=0.343.pth", "e25e26b8"),
+    ],
+)
+def test_an_absent_or_damaged_file_says_where_it_comes_from(load, name, md5, tmp_path: Path):
+    with pytest.raises(EarmarkError, match=rf"is missing: download {name} .*zenodo\.org/records/3987831"):
+        load(tmp_path / name)
+    (tmp_path / name).write_bytes(b"not a checkpoint")
+    with pytest.raises(EarmarkError, match=f"has md5 .* expected {md5}"):
+        load(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_its_first_strange_parameter(tmp_path: Path):
+    save_published(random_net(NARROW["cnn6"]), tmp_path / "net.pth")
+    with pytest.raises(EarmarkError, match=r"net\.pth has no conv_block\d\.\S+: it is no checkpoint of Panns"):
+        load_checkpoint(tmp_path / "net.pth", NARROW["cnn14"])
 
 
 @torch.no_grad()

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import typer
 
+from benchmarks.blocks import blocks_of
 from benchmarks.readme import README, filled, tables
 from edge_runtime.cli import app
+from training.__main__ import app as training
 
 TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent
 
 
 def test_its_tables_are_those_of_the_shipped_bundle() -> None:
-    assert "<!-- test split -->" in TEXT
+    assert set(tables()) <= set(blocks_of(TEXT))
     assert filled(TEXT, tables()) == TEXT, "run `python -m benchmarks.readme`"
 
 
@@ -22,6 +24,13 @@ def test_every_earmark_command_in_it_exists() -> None:
     named = set(re.findall(r"^earmark ([a-z]+)", TEXT, re.MULTILINE))
     assert named
     assert named <= set(group.commands)  # type: ignore[attr-defined]
+
+
+def test_every_command_of_the_training_side_in_it_exists() -> None:
+    commands = typer.main.get_command(training).commands  # type: ignore[attr-defined]
+    named = set(re.findall(r"python -m training ([a-z]+)", TEXT))
+    assert named and named <= set(commands)
+    assert {"experiment", "system", "dataset", "compare"} <= named
 
 
 def test_every_file_of_its_map_exists() -> None:

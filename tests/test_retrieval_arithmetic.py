@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.retrieval.alerts import Answer, Truth, scored
 from benchmarks.retrieval.answers import AMBIENCES, ANSWERS, answers
-from benchmarks.retrieval.bootstrap import Draws, _drawn_figures, text_to_audio
-from benchmarks.retrieval.detection import Answer, Truth, _by_minute, scored
+from benchmarks.retrieval.detection import _by_minute
 from benchmarks.retrieval.scenes import Event, plan_scenes
 from benchmarks.retrieval.variants import RATE_HZ, VARIANTS, chance, loudest, pink, rms
 from benchmarks.retrieval.wording import ASKED
 from edge_runtime.bundle import Bundle
 from edge_runtime.phrases import default_phrases
+from training.bootstrap import Draws, drawn_figures, text_to_audio
 from training.metrics import ranking
 from training.phrasings import TEMPLATES
 from training.sounds import Clip
@@ -77,12 +78,14 @@ def test_a_resample_scores_as_the_pool_written_out(seed: int) -> None:
     copies = rng.multinomial(40, np.full(40, 1 / 40))
     asked = (relevant @ copies) > 0
     order = np.argsort(-scores, axis=1, kind="stable")
-    found = _drawn_figures(
-        copies[order],
-        np.take_along_axis(relevant, order, axis=1),
-        np.minimum(relevant @ copies, 10),
-        np.ones(7, int),
-    )
+    wanted = np.minimum(relevant @ copies, 10)
+    every = np.stack(
+        [
+            drawn_figures(copies[None, places], right[places], wanted[q : q + 1])[0]
+            for q, (places, right) in enumerate(zip(order, relevant, strict=True))
+        ]
+    )  # (Q, 4)
+    found = 100 * every[asked].mean(axis=0)
     written_out = np.repeat(np.arange(40), copies)
     # repeated clips tie with themselves only, and ties with a right clip are right
     expected = ranking(scores[asked][:, written_out], relevant[asked][:, written_out])

@@ -24,7 +24,7 @@ OPEN = TrainConfig(**{**vars(SMALL), "epochs": 1, "hold_out": "open"})
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for an interval of any width, and quick."""
-    monkeypatch.setattr("benchmarks.retrieval.bootstrap.RESAMPLES", 40)
+    monkeypatch.setattr("training.bootstrap.RESAMPLES", 40)
 
 
 @pytest.fixture

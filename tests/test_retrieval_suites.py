@@ -1,6 +1,5 @@
 """`python -m benchmarks retrieval` from audio to JSON: on sounds synthesised here, and on a few shared ones."""
 
-import csv
 import json
 import sys
 from collections.abc import Callable
@@ -15,52 +14,26 @@ from benchmarks.__main__ import app, main
 from benchmarks.retrieval.answers import NOTHING
 from benchmarks.retrieval.closed import closed
 from benchmarks.retrieval.contender import Contender
+from benchmarks.retrieval.heard import CLEAN, hear
 from benchmarks.retrieval.variants import VARIANTS
-from edge_runtime import synthesis
 from edge_runtime.bundle import DEFAULT_BUNDLE
 from edge_runtime.manifest import Manifest
-from edge_runtime.synthesis import Studio
+from tests.retrieval_case import write_sounds
 from training.evaluate import evaluate
-from training.sounds import COLUMNS, read_clips
+from training.sounds import read_clips
 
-SOUNDS = {
-    "chirping birds": synthesis.birds,
-    "church bells": synthesis.church_bell,
-    "crickets": synthesis.crickets,
-    "dog": synthesis.dog,
-    "keyboard typing": synthesis.keyboard,
-    "siren": synthesis.siren,
-}
-RATE_HZ = 32_000
 Run = Callable[..., tuple[list[str], dict]]
 
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for an interval of any width, and quick."""
-    monkeypatch.setattr("benchmarks.retrieval.bootstrap.RESAMPLES", 40)
+    monkeypatch.setattr("training.bootstrap.RESAMPLES", 40)
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like the shared one: two test recordings a label, the first of them in two clips; a few captions."""
-    folder = tmp_path_factory.mktemp("sounds")
-    rows = []
-    for label, make in SOUNDS.items():
-        for seed, seconds in ((1, 3.0), (2, 2.0)):
-            sound = make(Studio(RATE_HZ, seed), seconds)
-            sound = 0.3 * sound / np.abs(sound).max()
-            for number, part in enumerate((sound, sound[: len(sound) // 2])[: 3 - seed]):
-                name = f"{label.replace(' ', '-')}-{seed}-{number}.wav"
-                soundfile.write(folder / name, part, RATE_HZ, subtype="PCM_16")
-                caption = f"one can hear a {label}" if seed == 1 else ""
-                source = "esc50" if label != "siren" else "urbansound8k"
-                rows.append((name, "test", label, caption, f"{label} {seed}", source, "CC0", "-20"))
-    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow([name for name in COLUMNS if name != "seconds"] + ["seconds"])
-        table.writerows([*row, "3"] for row in rows)
-    return folder
+    return write_sounds(tmp_path_factory.mktemp("sounds"))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +70,11 @@ def test_the_closed_figures_are_those_of_training_evaluate(sounds: Path, contend
             for name in ("r1", "r5", "r10", "map10"):
                 assert found[task][way][name].value == pytest.approx(getattr(ranking, name)), (task, way, name)
     assert {name: value.value for name, value in found["names"].items()} == pytest.approx(expected.names)
+    captioned = [i for i, clip in enumerate(clips) if clip.captions]
+    assert 0 < len(captioned) < len(clips)
+    alone = evaluate([clips[i] for i in captioned], [windows[i] for i in captioned], contender.texts)
+    for name, interval in found["captions"]["among captioned"].items():
+        assert interval.value == pytest.approx(getattr(alone.captions["text->audio"], name)), name
     assert found["widths"][512] == found["labels"]
     assert set(found["widths"]) == {64, 128, 256, 512}
     assert len(clips) == 18
@@ -112,10 +90,29 @@ def test_samples_are_heard_as_the_file_of_them_is(sounds: Path, contender: Conte
     np.testing.assert_array_equal(contender.sound(samples), contender.recording(clip.path))
 
 
+def test_two_processes_and_the_cache_give_what_one_process_hears(
+    sounds: Path, contender: Contender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.retrieval.heard.CHUNK_CLIPS", 2)
+    clips = read_clips(sounds)[:3]
+    few = [variant for variant in VARIANTS if variant.name in ("noise 0 dB SNR", "length 0.5 s", "mixture 0 dB")]
+    alone = hear(contender, clips, [1, 2, 0], few, seed=0, jobs=1)
+    shared = hear(contender, clips, [1, 2, 0], few, seed=0, jobs=2, cache=tmp_path)
+    monkeypatch.setattr("benchmarks.retrieval.heard._hear_chunk", None)  # what is kept is not heard again
+    again = hear(contender, clips, [1, 2, 0], few, seed=0, jobs=1, cache=tmp_path)
+    assert list(alone) == list(shared) == list(again) == [CLEAN, *(variant.name for variant in few)]
+    for name, windows in alone.items():
+        for one, two, three in zip(windows, shared[name], again[name], strict=True):
+            np.testing.assert_array_equal(one, two)
+            np.testing.assert_array_equal(one, three)
+    with pytest.raises(TypeError):  # another seed is another sound
+        hear(contender, clips, [1, 2, 0], few, seed=1, jobs=1, cache=tmp_path)
+
+
 def test_the_suites_report_figures_with_intervals(sounds: Path, run: Run) -> None:
     lines, found = run("--sounds", sounds, "--suite", "all", "--hours", "0.025", "--limit", "7")
     assert len(lines) > 50
-    assert found["suites"] == ["closed", "robust", "detection"]
+    assert found["suites"] == ["closed", "robust", "detection", "search"]
     (name,) = found["by"]
     by = found["by"][name]
     assert found["test_clips"] == 7 and found["machine"]["cores"] >= 1
@@ -127,9 +124,9 @@ def test_the_suites_report_figures_with_intervals(sounds: Path, run: Run) -> Non
         == by["wording"]["forms"]["label"]["audio->text_r1"]
     )
     assert clean["r1_change"] == {"value": 0, "low": 0, "high": 0}
-    nothing = by["robust"]["no_sound"]
-    assert {"silence", "white noise -40 dBFS", "pink noise -20 dBFS"} <= set(nothing["sounds"])
-    for row in nothing["sounds"].values():
+    nothing = by["no_sound"]
+    assert {"silence", "white noise -40 dBFS", "pink noise -20 dBFS"} <= set(nothing)
+    for row in nothing.values():
         assert row["false_alert"] == (row["score"] >= row["threshold"] and row["phrase"] not in NOTHING)
     told = by["detection"]["by_snr"]
     assert set(told) == {"20 dB", "10 dB", "0 dB", "all"}
@@ -137,6 +134,17 @@ def test_the_suites_report_figures_with_intervals(sounds: Path, run: Run) -> Non
     hits = [point["hits"]["value"] for point in told["all"]["curve"]]
     assert hits == sorted(hits, reverse=True) and hits[0] > 30
     assert 0 in [point["offset"] for point in told["all"]["curve"]]
+    for row in by["detection"]["at_rates"]:
+        assert list(row["rules"]) == ["above the reference", "plain cosine"]
+        assert all(point["false_alerts_per_hour"]["value"] <= row["rate"] for point in row["rules"].values())
+        new, old = (point["hits"]["value"] for point in row["rules"].values())
+        assert row["more_hits"]["value"] == pytest.approx(new - old, abs=1e-3)
+    rankings = by["search"]["rankings"]
+    assert rankings["plain cosines"]["labels"] == by["closed"]["labels"]["text->audio"]
+    assert set(rankings) == {"plain cosines", "hubs held down"} and set(rankings["hubs held down"]) == {
+        "labels",
+        "captions",
+    }
     assert len(intervals(found)) > 100
     assert all(each["low"] <= each["high"] for each in intervals(found))
     assert any("only 7 test clips" in note for note in found["notes"])
@@ -148,8 +156,8 @@ def test_two_bundles_stand_side_by_side(sounds: Path, bundle_copy: Path, run: Ru
     _, found = run(
         "--sounds", sounds, "--suite", "closed", "--limit", "6", "--bundle", DEFAULT_BUNDLE, "--bundle", bundle_copy
     )
-    assert list(found["by"]) == ["earmark-mn04", "copy"]
-    assert found["by"]["copy"] == found["by"]["earmark-mn04"]
+    assert list(found["by"]) == ["earmark-mn04/light", "copy/light"]
+    assert found["by"]["copy/light"] == found["by"]["earmark-mn04/light"]
 
 
 def test_what_cannot_be_asked_is_one_line_and_exit_code_2(
@@ -174,6 +182,6 @@ def test_what_cannot_be_asked_is_one_line_and_exit_code_2(
 def test_the_shared_sounds_give_the_figures_of_a_few_clips(shared: Path, run: Run) -> None:
     lines, found = run("--sounds", shared / "data/sounds", "--suite", "closed", "--limit", "40", "--json")
     assert len(lines) == 1
-    labels = found["by"]["earmark-mn04"]["closed"]["labels"]
+    labels = found["by"]["earmark-mn04/light"]["closed"]["labels"]
     assert labels["clips"] == 40 and labels["recordings"] > 20
     assert labels["audio->text"]["r1"]["value"] > 50  # the whole split has 79 among more labels

@@ -1,6 +1,5 @@
 """mn04 that streams: whole clip and stream agree, in PyTorch closely, in onnxruntime to the last bit."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.bundle import Bundle, check_all_files
+from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle, check_all_files
 from edge_runtime.errors import BundleError, EarmarkError
 from edge_runtime.graph import OnnxGraph
 from edge_runtime.listener import Listener
@@ -219,17 +218,10 @@ def test_a_streaming_bundle_hears_live_what_it_hears_in_the_whole(mobile_parts, 
         assert np.array_equal(window.embedding, bundle.embed_segments(rows))
 
 
-def test_a_precision_that_mn04_does_not_have_is_an_error(mobile_parts, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"no int8 form.*choose light or exact"):
-        export_streaming(tmp_path, replace(mobile_parts, profiles=("small",)))
-
-
-SHIPPED = Path(__file__).parents[1] / "export/bundles/earmark-mn04-stream"
-
-
-def test_the_shipped_streaming_bundle_is_whole_and_hears_live_what_it_hears_in_the_whole(recordings: Path):
-    check_all_files(SHIPPED)
-    bundle = Bundle.open(SHIPPED)
+def test_the_shipped_bundle_is_whole_and_hears_live_what_it_hears_in_the_whole(recordings: Path):
+    check_all_files(DEFAULT_BUNDLE)
+    bundle = Bundle.open()
+    assert bundle.manifest.encoder.kind == "streaming"
     samples = load_samples(recordings / "five.wav", bundle.manifest.mel.rate_hz)
     encoder = bundle.encoder(hop=1)
     frames = log_mel(bundle.manifest.mel, bundle.tables, samples)
@@ -239,9 +231,9 @@ def test_the_shipped_streaming_bundle_is_whole_and_hears_live_what_it_hears_in_t
     assert np.array_equal(encoder.segments(0, encoder.available), bundle.whole_clip(frames))
 
 
-def test_the_shipped_streaming_bundle_names_its_encoders_licence():
-    manifest = Manifest.read(SHIPPED)
+def test_the_shipped_bundle_names_its_encoders_licence():
+    manifest = Manifest.read(DEFAULT_BUNDLE)
     assert any("Florian Schmid" in notice for notice in manifest.notices)
     assert "non-commercial" in manifest.licence
-    assert "Permission is hereby granted" in (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert all(b"site-packages" not in (SHIPPED / name).read_bytes() for name in manifest.files)
+    assert "Permission is hereby granted" in (DEFAULT_BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert all(b"site-packages" not in (DEFAULT_BUNDLE / name).read_bytes() for name in manifest.files)

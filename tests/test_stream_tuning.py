@@ -8,16 +8,28 @@ import pytest
 import torch
 
 from training.features import SEGMENT_FRAMES, Features, hear_again
+from training.mel_tables import panns_mel
 from training.mels import Mels
 from training.mn import MobileNet, MobileNetConfig
 from training.sounds import Clip
 from training.stream_mn import StreamingMobileNet, StreamingMobileNetConfig
-from training.stream_tuning import FILE, StreamTuningConfig, _joined, _part, fidelity, tune_stream
+from training.stream_tuning import (
+    FILE,
+    StreamTuningConfig,
+    Teacher,
+    _alone,
+    _joined,
+    _stretch,
+    _two_at_once,
+    fidelity,
+    tune_stream,
+)
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 SMALL = MobileNetConfig(width=0.1, classes=7)
 ARCHITECTURE = StreamingMobileNetConfig(SMALL, bands=64)
+FRONT_END = panns_mel()
 CONFIG = StreamTuningConfig(epochs=2, batch=2, sequence=8, clip_segments=5, learning_rate=3e-3)
 LENGTHS = [6, 3, 8, 5, 4, 7, 6, 2, 5, 6]
 
@@ -70,7 +82,7 @@ def test_fine_tuning_brings_the_stream_nearer_to_its_teacher(teacher, taught, tm
     before = StreamingMobileNet(ARCHITECTURE).eval()
     before.load_windowed(teacher)
     config = replace(CONFIG, epochs=8)
-    tuned = tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, config, tmp_path)
+    tuned = tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, config, tmp_path)
     untuned, found = (fidelity(net, clips, (features, mels)) for net in (before, tuned))
     assert found["explained"] > untuned["explained"]
     assert (tmp_path / FILE).is_file()
@@ -78,7 +90,7 @@ def test_fine_tuning_brings_the_stream_nearer_to_its_teacher(teacher, taught, tm
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(teacher, taught, tmp_path):
     clips, features, mels = taught
-    whole = tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, CONFIG, tmp_path / "whole")
+    whole = tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, CONFIG, tmp_path / "whole")
 
     class PulledError(Exception):
         pass
@@ -93,26 +105,40 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(teacher, taught, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.stream_tuning.save_streaming_mn", pulled)  # right after the first epoch was kept
         with pytest.raises(PulledError):
-            tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, CONFIG, tmp_path / "cut")
+            tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, CONFIG, tmp_path / "cut")
     assert calls == 1
-    resumed = tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, CONFIG, tmp_path / "cut", resume=True)
+    resumed = tune_stream(
+        clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, CONFIG, tmp_path / "cut", resume=True
+    )
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name
     with pytest.raises(ValueError, match="trained with other settings"):
         other = replace(CONFIG, batch=3)
-        tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, other, tmp_path / "cut", resume=True)
+        tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, other, tmp_path / "cut", resume=True)
 
 
 def test_a_sequence_says_whose_each_segment_is(taught):
     _, features, mels = taught
     rng = np.random.default_rng(1)
-    parts = [_part([(features, mels)], row, 5, rng) for row in (1, 7)]  # 3 and 2 segments
+    parts = [_stretch(_alone([(features, mels)], row, rng), 5, rng) for row in (1, 7)]  # 3 and 2 segments
     x, wanted, owner, tags = _joined(parts, 8, 4)
     assert x.shape == (8 * SEGMENT_FRAMES, 64)
     assert owner.tolist() == [0, 0, 0, 1, 1, -1, -1, -1]
     np.testing.assert_array_equal(wanted[:3], features.segments[1, :3].astype(np.float32))
     np.testing.assert_array_equal(tags[1], features.tags[7].astype(np.float32))
     assert not tags[2:].any()
+
+
+def test_two_at_once_are_what_the_teacher_hears_in_their_sum(teacher, taught):
+    _, features, mels = taught
+    rng = np.random.default_rng(1)
+    frames, segments, tags = _two_at_once([(features, mels)], Teacher(teacher, FRONT_END), (2, 4), 3.0, rng)
+    one, other = mels.window(2), mels.window(4)
+    power = [10 ** (each.astype(np.float64) / 10) for each in (one, np.tile(other, (2, 1))[: len(one)])]
+    summed = power[0] + power[1] * 10**-0.3 * power[0].mean() / power[1].mean()
+    np.testing.assert_allclose(frames, 10 * np.log10(summed), atol=1e-3)  # float32 through exp and log
+    assert segments.shape == (LENGTHS[2], SMALL.segment_dim)
+    assert tags.shape == (SMALL.classes,)
 
 
 def test_settings_out_of_range_are_errors():

@@ -225,11 +225,10 @@ def test_a_listener_gives_the_windows_of_the_whole_recording(block):
     listener = Listener(bundle)
     windows = [w for i in range(0, len(sound), block) for w in listener.push(sound[i : i + block])]
     windows += listener.flush()
-    assert [w.index for w in windows] == [*range(0, len(segments) - 31, 4)] + [len(segments) - 32] * (
-        (len(segments) - 32) % 4 > 0
-    )
+    width, last = bundle.manifest.window.segments, len(segments) - bundle.manifest.window.segments
+    assert [w.index for w in windows] == [*range(0, last + 1, 4)] + [last] * (last % 4 > 0)
     for window in windows:
-        assert np.array_equal(window.embedding, bundle.embed_segments(segments[window.index : window.index + 32]))
+        assert np.array_equal(window.embedding, bundle.embed_segments(segments[window.index : window.index + width]))
 
 
 def test_a_provisional_window_reaches_the_newest_frame():
@@ -244,7 +243,7 @@ def test_a_provisional_window_reaches_the_newest_frame():
     heard = bundle.log_mel().push(sound)
     segments = bundle.whole_clip(heard)
     assert window.end_s == pytest.approx(0.32 * len(segments))
-    assert np.array_equal(window.embedding, bundle.embed_segments(segments[-32:]))
+    assert np.array_equal(window.embedding, bundle.embed_segments(segments[-bundle.manifest.window.segments :]))
     assert [w.index for w in listener.flush()][-1] == window.index
 
 

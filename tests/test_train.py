@@ -8,14 +8,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
+from training.caption_teacher import CaptionTeacher, own_texts  # noqa: E402
+from training.extras import Extras  # noqa: E402
 from training.features import WINDOW_SEGMENTS, Features  # noqa: E402
+from training.losses import shortened  # noqa: E402
+from training.sampler import Batch, Sampler  # noqa: E402
 from training.sounds import Clip, read_clips  # noqa: E402
-from training.train import CaptionTeacher, Checkpoint, TrainConfig, train  # noqa: E402
+from training.train import Checkpoint, TrainConfig, train  # noqa: E402
 from training.words import WordVectors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 LABELS = ("dog", "rain", "siren", "train")
+NAMES = ["dog", "rain", "siren"]
 WIDTH = 12
 SMALL = TrainConfig(epochs=4, batch=8, joint_width=16, learning_rate=1e-2, seed=3, device="cpu")
 
@@ -63,12 +68,33 @@ def made_up_words() -> WordVectors:
 
 
 def run(
-    out: Path, config: TrainConfig = SMALL, *, resume: bool = False, teacher: CaptionTeacher | None = None
+    out: Path,
+    config: TrainConfig = SMALL,
+    *,
+    resume: bool = False,
+    tagger: torch.nn.Sequential | None = None,
+    teacher: CaptionTeacher | None = None,
+    extras: Extras | None = None,
 ) -> Checkpoint:
     clips = made_up_clips()
     copies = [made_up_features(clips)]
-    names = ["dog", "rain", "siren"]
-    return train(clips, copies, made_up_words(), config, out, class_names=names, teacher=teacher, resume=resume)
+    more = {"class_names": NAMES, "tagger": tagger, "teacher": teacher, "extras": extras, "resume": resume}
+    return train(clips, copies, made_up_words(), config, out, **more)
+
+
+def made_up_tagger() -> torch.nn.Sequential:
+    """In the form of a MobileNet's classifier."""
+    torch.manual_seed(4)
+    return torch.nn.Sequential(torch.nn.Linear(WIDTH, 512), torch.nn.Hardswish(), torch.nn.Linear(512, len(NAMES)))
+
+
+def made_up_teacher() -> CaptionTeacher:
+    """Captions of the labels' words; a text's embedding says which of the labels' names it has."""
+    captions = [f"{what} {label} is heard" for label in LABELS for what in ("a", "the sound of", "sounds of")]
+    own = own_texts(made_up_clips(), NAMES)
+    embeddings = {text: np.array([0.1, *(label in text for label in LABELS)], np.float32) for text in captions + own}
+    embeddings = {text: row / np.linalg.norm(row) for text, row in embeddings.items()}
+    return CaptionTeacher(captions, np.stack([embeddings[text] for text in captions]), embeddings)
 
 
 def test_it_learns_to_tell_the_labels_apart(tmp_path: Path) -> None:
@@ -128,13 +154,126 @@ def test_a_saved_checkpoint_embeds_as_the_trained_one(tmp_path: Path) -> None:
 def test_captions_that_the_vocabulary_cannot_read_are_left_out() -> None:
     from edge_runtime.tokenizer import Tokenizer
 
-    teacher = CaptionTeacher(["a dog", "zzz qqq", "rain"], np.eye(3, dtype=np.float32))
+    teacher = CaptionTeacher(["a dog", "zzz qqq", "rain"], np.eye(3, dtype=np.float32), {})
     kept = teacher.readable(Tokenizer(["dog", "rain"], max_words=8))
     assert kept.texts == ["a dog", "rain"]
     np.testing.assert_array_equal(kept.embeddings, np.eye(3)[[0, 2]])
 
 
+def test_captions_alone_teach_the_audio_tower(tmp_path: Path) -> None:
+    """No InfoNCE on pairs, no tags: what is learned comes from captions that no clip has."""
+    settings = {
+        "epochs": 25,
+        "average": 0.5,
+        "tag_weight": 0.0,
+        "own_share": 1.0,
+        "bank_weight": 1.0,
+        "loss": "margin",
+        "margin": -2.0,
+    }
+    clips = made_up_clips()
+    config = TrainConfig(**{**vars(SMALL), **settings})
+    taught = run(tmp_path / "taught", config, teacher=made_up_teacher()).evaluate(
+        clips, made_up_features(clips), "test"
+    )
+    assert taught.names["esc50"] >= 75  # chance is 25
+
+
+def test_what_is_known_of_a_clip_is_its_texts_and_its_tags() -> None:
+    teacher, clips = made_up_teacher(), made_up_clips()
+    known = teacher.known_of(clips, NAMES, own_share=0.5)
+    dog = next(row for row, clip in enumerate(clips) if clip.label == "dog")
+    found = known.of(np.array([dog, dog]), torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]]))
+    as_dog, as_rain = (torch.from_numpy(teacher.own[name]) for name in ("dog", "rain"))
+    torch.testing.assert_close(found[0], as_dog)
+    torch.testing.assert_close(found[1], torch.nn.functional.normalize(as_dog + as_rain, dim=0))
+    with pytest.raises(ValueError, match="does not know the text 'owl'"):
+        teacher.known_of(clips, ["owl"], own_share=0.5)
+
+
+def test_a_captions_file_of_an_older_form_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "captions.npz", texts=np.array(["a dog"]), embeddings=np.eye(1))
+    with pytest.raises(ValueError, match="run `python -m training captions`"):
+        CaptionTeacher.load(tmp_path / "captions.npz").known_of(made_up_clips(), NAMES, own_share=0.5)
+
+
+def test_the_tagger_stays_as_it_was_given_and_speaks_with_the_text_towers_class_names(tmp_path: Path) -> None:
+    tagger = made_up_tagger()
+    found = run(tmp_path, TrainConfig(**{**vars(SMALL), "epochs": 1, "concept_gain": 0.3}), tagger=tagger)
+    concepts = found.model.concepts
+    for given, own in ((tagger[0], concepts.hidden), (tagger[2], concepts.classify)):
+        torch.testing.assert_close(own.weight, given.weight, rtol=0, atol=0)
+    np.testing.assert_allclose(concepts.table.numpy(), found.embed_text(NAMES), atol=1e-6)  # batches of other shapes
+    with pytest.raises(ValueError, match="--student"):
+        run(
+            tmp_path / "other",
+            TrainConfig(**{**vars(SMALL), "concept_gain": 0.3}),
+            tagger=torch.nn.Sequential(torch.nn.Linear(5, 512), torch.nn.Linear(512, 3)),
+        )
+
+
+def test_cropped_windows_are_stretches_of_their_clips() -> None:
+    from edge_runtime.tokenizer import Tokenizer
+
+    clips = made_up_clips()
+    features = made_up_features(clips)
+    config = TrainConfig(**{**vars(SMALL), "crop": 1.0})
+    sampler = Sampler(clips, [features], Tokenizer(made_up_words().words, max_words=64), config)
+    rows = np.arange(len(clips))
+    batch = sampler.of(rows, np.random.default_rng(5))
+    kept = batch.mask.sum(dim=1).numpy()
+    assert (kept >= 1).all() and (kept <= features.lengths).all() and (kept < features.lengths).mean() > 0.5
+    for row, found, count in zip(rows, batch.segments.numpy(), kept, strict=True):
+        whole = features.segments[row, : features.lengths[row]].astype(np.float32)
+        places = [np.array_equal(whole[i : i + count], found[:count]) for i in range(len(whole) - count + 1)]
+        assert any(places) and not found[count:].any()
+
+
+def test_nested_embeddings_tell_the_labels_apart_by_their_first_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four numbers of sixteen: with their own loss they separate the labels better than without."""
+    import training.objective as module
+
+    monkeypatch.setattr(module, "NARROW", (4,))
+    clips, features, right = made_up_clips(), made_up_features(made_up_clips()), []
+    for weight in (0.0, 2.0):
+        config = TrainConfig(**{**vars(SMALL), "epochs": 25, "average": 0.5, "narrow_weight": weight})
+        found = run(tmp_path / str(weight), config)
+        windows = torch.from_numpy(found.embed_windows(features))
+        short = shortened(windows, 4) @ shortened(torch.from_numpy(found.embed_text(LABELS)), 4).T
+        own = short.argmax(dim=1).numpy() == np.array([LABELS.index(clip.label) for clip in clips])
+        right.append(own.mean())
+    assert right[1] > right[0] and right[1] >= 0.75  # chance is 0.25
+
+
+def test_bf16_trains_on_the_same_batches_to_nearly_the_same_loss(tmp_path: Path) -> None:
+    found = [run(tmp_path / name, TrainConfig(**{**vars(SMALL), "precision": name})) for name in ("fp32", "bf16")]
+    a, b = (each.embed_text(LABELS) for each in found)
+    # bf16 has 8 bits: after four epochs the texts still point the same way
+    assert (a * b).sum(axis=1).min() > 0.98
+
+
+def test_a_shorter_window_is_all_that_training_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import training.train as module
+
+    longest = []
+    judge = module.objective
+
+    def watching(model: torch.nn.Module, batch: Batch, *rest: object, **more: object) -> torch.Tensor:
+        longest.append(batch.segments.shape[1])
+        return judge(model, batch, *rest, **more)
+
+    monkeypatch.setattr(module, "objective", watching)
+    run(tmp_path, TrainConfig(**{**vars(SMALL), "epochs": 2, "window": 8}))
+    assert set(longest) == {8}
+    with pytest.raises(ValueError, match="windows of 40 segments are not there: give 2 to 32"):
+        TrainConfig(window=40)
+
+
 def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="precision 'fp8' is not known"):
+        TrainConfig(precision="fp8")
     with pytest.raises(ValueError, match="loss 'triplet' is not known"):
         TrainConfig(loss="triplet")
     with pytest.raises(ValueError, match="out of range"):
@@ -164,9 +303,9 @@ def test_an_open_run_never_hears_what_is_held_out(tmp_path: Path, monkeypatch: p
     seen: list[Clip] = []
 
     class Watching(module.Sampler):
-        def __init__(self, clips: list[Clip], *rest: object) -> None:
+        def __init__(self, clips: list[Clip], *rest: object, **settings: object) -> None:
             seen.extend(clips)
-            super().__init__(clips, *rest)
+            super().__init__(clips, *rest, **settings)
 
     monkeypatch.setattr(module, "Sampler", Watching)
     found = run(tmp_path, TrainConfig(**{**vars(SMALL), "epochs": 1, "hold_out": "open"}))

@@ -9,10 +9,15 @@ import pytest
 from packaging.requirements import Requirement
 
 from benchmarks.arm64 import wheelhouse
+from benchmarks.arm64.__main__ import STREAM_BUNDLE
+from benchmarks.arm64.answers import answers
 from benchmarks.arm64.boards import CPUS, SYSTEMS, missing_tools
-from benchmarks.arm64.compare import MIN_COSINE, compare, int8_step, probe
+from benchmarks.arm64.compare import MIN_COSINE, compare
+from benchmarks.arm64.probes import int8_step, probe, probe_rest
 from benchmarks.arm64.wheelhouse import IncompleteWheelhouse, check
 from benchmarks.arm64.wheels import Wheel, device_requirements, faults, glibc_needed, read_wheels, resolve
+from edge_runtime.bundle import DEFAULT_BUNDLE
+from edge_runtime.manifest import Manifest
 
 PROJECT = Path(__file__).resolve().parent.parent
 BOOKWORM, TRIXIE = SYSTEMS["bookworm"], SYSTEMS["trixie"]
@@ -219,7 +224,9 @@ def test_read_wheels_passes_over_what_is_no_wheel(tmp_path):
 # --- the comparison
 
 
-def answers_of(*, cosine: float = 1.0, steps: int = 0, segment: float = 0.0) -> dict[str, np.ndarray]:
+def answers_of(
+    *, cosine: float = 1.0, steps: int = 0, segment: float = 0.0, layer: int = 0, rest: int = 0, whole: float = 0.0
+) -> dict[str, np.ndarray]:
     turned = np.array([[cosine, np.sqrt(1 - cosine**2)]], np.float32)
     return {
         "signal": np.zeros(8, np.float32),
@@ -227,6 +234,9 @@ def answers_of(*, cosine: float = 1.0, steps: int = 0, segment: float = 0.0) -> 
         "ids.0": np.array([3, 4]),
         "text": np.array([[1, 0]], np.float32),
         "/segments.0": np.full((2, 3), segment, np.float32),
+        "/whole.0": np.full((2, 3), segment + whole, np.float32),
+        "/layers/int8.conv": np.array([7, 7 + layer], np.uint8),
+        "/rest/int8.conv": np.array([7, 7 + rest], np.uint8),
         "/head": turned,
         "/head.0/int8.gate": np.array([7, 7 + steps], np.uint8),
         "/embeddings": turned,
@@ -244,7 +254,14 @@ def answers_of(*, cosine: float = 1.0, steps: int = 0, segment: float = 0.0) -> 
         ({"segment": 2e-5}, None, {"encoder (fp32)"}),
         ({"segment": 2e-5}, 1e-4, set()),
         ({"segment": 2e-4}, 1e-4, {"encoder (int8)"}),
-        ({"segment": float("nan")}, None, {"encoder (fp32)"}),
+        ({"segment": 2e-5}, np.array([1e-4, 1e-4, 1e-5]), {"encoder (int8)"}),
+        ({"segment": float("nan")}, None, {"encoder (fp32)", "stream and whole clip, both there"}),
+        ({"layer": 1}, 1e-4, set()),
+        ({"layer": 2}, 1e-4, {"encoder, each layer (int8)"}),
+        ({"rest": 1}, 1e-4, {"encoder, its int8 part alone (int8)"}),
+        ({"whole": 1e-6}, None, set()),
+        ({"whole": 2e-5}, None, {"stream and whole clip, both there"}),
+        ({"whole": 2e-4}, 1e-4, {"stream and whole clip, both there"}),
     ],
 )
 def test_a_difference_beyond_its_bound_fails_its_own_row(change, step, failing):
@@ -263,7 +280,7 @@ def test_the_probe_lays_open_the_int8_activations_and_changes_no_answer(tmp_path
     pytest.importorskip("onnx", reason="needs the export extra")
     import onnxruntime
 
-    graph = PROJECT / "edge_runtime/default_bundle/audio_head.onnx"
+    graph = DEFAULT_BUNDLE / Manifest.read(DEFAULT_BUNDLE).head.graph.file
     assert probe(graph, tmp_path)
     plain, open_ = (onnxruntime.InferenceSession(path) for path in (graph, tmp_path / graph.name))
     width = plain.get_inputs()[0].shape[1]
@@ -272,14 +289,63 @@ def test_the_probe_lays_open_the_int8_activations_and_changes_no_answer(tmp_path
     values = dict(zip(names, open_.run(None, {"segments": segments}), strict=True))
     np.testing.assert_array_equal(values["embedding"], plain.run(["embedding"], {"segments": segments})[0])
     assert sum(value.dtype in (np.uint8, np.int8) for value in values.values()) == len(names) - 1 >= 1
-    assert 0 < int8_step(graph, "embedding") < 1
+    (step,) = int8_step(graph, "embedding")
+    assert 0 < step < 1
+
+
+@pytest.fixture(scope="module")
+def laid_open(tmp_path_factory):
+    """The streaming CNN14's answers to noise, and the folder of its probes."""
+    pytest.importorskip("onnx", reason="needs the export extra")
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("stream")
+    graph = STREAM_BUNDLE / Manifest.read(STREAM_BUNDLE).profile("small").encoder.file
+    assert probe(graph, folder) and probe_rest(graph, folder)
+    soundfile.write(folder / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 7 * 32_000), 32_000)
+    return folder, graph, answers(STREAM_BUNDLE, folder / "noise.wav", folder, {}, ["small"])
+
+
+def test_the_int8_part_of_an_encoder_fed_its_own_first_activation_repeats_the_rest(laid_open):
+    _, _, found = laid_open
+    layers, rest = (
+        {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+        for prefix in ("small/layers/", "small/rest/")
+    )
+    assert len(layers) - len(rest) == 1  # the one that is fed
+    assert len(rest) > 30
+    for name, value in rest.items():
+        np.testing.assert_array_equal(value, layers[name])
+
+
+def test_a_stream_answers_as_its_whole_clip_in_every_window(laid_open):
+    _, _, found = laid_open
+    windows = [name for name in found if name.startswith("small/segments.")]
+    assert [found[name].shape for name in windows] == [(16, 512)] * 2
+    for name in windows:
+        np.testing.assert_array_equal(found[name], found[name.replace("segments", "whole")])
+
+
+def test_the_step_of_a_segment_s_number_is_what_one_step_of_its_activation_changes(laid_open, tmp_path):
+    """Of the last activation in both of its bands: their mean moves by a whole step, times the number's own gain."""
+    import onnxruntime
+    from onnx.utils import extract_model
+
+    _, graph, found = laid_open
+    last = next(reversed([name for name in found if name.startswith("small/rest/")])).partition("int8.")[2]
+    extract_model(str(graph), str(tmp_path / "tail.onnx"), [last], ["segments"])
+    session = onnxruntime.InferenceSession(tmp_path / "tail.onnx")
+    low, high = (session.run(None, {last: np.full((1, 512, 2, 1), level, np.uint8)})[0][0] for level in (7, 8))
+    np.testing.assert_allclose(int8_step(graph, "segments"), high - low, rtol=1e-4)  # float32's differences
+    assert len(set((high - low).tolist())) > 100
 
 
 def test_an_fp32_graph_has_no_quantisation_step(tmp_path):
     pytest.importorskip("onnx", reason="needs the export extra")
-    graph = PROJECT / "edge_runtime/default_bundle/audio_encoder.onnx"
+    graph = DEFAULT_BUNDLE / Manifest.read(DEFAULT_BUNDLE).encoder.graph.file
     assert int8_step(graph, "segments") is None
     assert not probe(graph, tmp_path)
+    assert not probe_rest(graph, tmp_path)
 
 
 # --- the board
@@ -292,4 +358,4 @@ def test_earmark_answers_alike_under_the_processors_of_three_boards(tmp_path):
     pytest.importorskip("onnx", reason="needs the export extra")
     from benchmarks.arm64.__main__ import check as check_boards
 
-    assert check_boards(PROJECT / "wheelhouse", "bookworm", list(CPUS), None) == 0
+    assert check_boards(PROJECT / "wheelhouse", "bookworm", list(CPUS)) == 0

@@ -2,16 +2,19 @@
 
     python answers.py --bundle FOLDER --recording scene.flac --out x86.npz
     python answers.py --bundle FOLDER --recording scene.flac --given x86.npz --out arm64.npz     # on the board
+    python answers.py --bundle FOLDER --recording scene.flac --out x86.npz --profile small       # of several
 
 With `--given`, each stage takes what the other machine's stage before it gave, so that its own difference is seen;
-`embeddings` alone is the whole path, from the file. It needs an installed Earmark and nothing else of the repository.
+`embeddings` alone is the whole path, from the file. A streaming encoder is run offline as well (`whole`), and, where
+its int8 activations are laid open, they are told, from the frames on and from the first of them on (`layers`, `rest`).
+It needs an installed Earmark and nothing else of the repository.
 onnxruntime is imported before hnswlib here, and after it by the commands: both orders must work.
 """
 
 import argparse
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -32,8 +35,10 @@ TEXTS = 4
 NEAREST = 5
 
 
-def answers(folder: Path, recording: Path, probes: Path | None, given: Mapping[str, np.ndarray]) -> Arrays:
-    """Stage -> array. Stages of a profile are named `PROFILE/stage`, `/stage` where the bundle has no profiles."""
+def answers(
+    folder: Path, recording: Path, probes: Path | None, given: Mapping[str, np.ndarray], profiles: Sequence[str] = ()
+) -> Arrays:
+    """Stage -> array. Stages of a profile are named `PROFILE/stage`, `/stage` where none is named."""
     # not `open`: its self-test computes a window more, and asks less than is asked here
     bundle = Bundle(folder)
     signal = resampled(recording, bundle.manifest.mel.rate_hz)
@@ -45,12 +50,17 @@ def answers(folder: Path, recording: Path, probes: Path | None, given: Mapping[s
     for number, ids in enumerate(map(bundle.tokenizer.encode, texts)):
         found[f"ids.{number}"] = np.asarray(ids)
         found |= probed(probes, bundle.manifest.text.graph.file, f"text.{number}", token_ids=batch_of([ids]))
-    for profile in getattr(bundle.manifest, "profiles", {}) or [""]:
+    for profile in profiles or [""]:
         model = Bundle(folder, profile=profile) if profile else bundle
         fed = found | dict(given)
         windows = list(windows_of(model, fed["log_mel"]))
-        for number, segments in enumerate(windows):
+        for number, (_, segments) in enumerate(windows):
             found[f"{profile}/segments.{number}"] = segments
+        if model.manifest.encoder.stream:
+            whole = model.whole_clip(fed["log_mel"])
+            for number, (first, segments) in enumerate(windows):
+                found[f"{profile}/whole.{number}"] = whole[first : first + len(segments)]
+            found |= layers_of(model, probes, given, fed["log_mel"], f"{profile}/")
         fed = found | dict(given)
         segments = [fed[f"{profile}/segments.{number}"] for number in range(len(windows))]
         found[f"{profile}/head"] = np.stack([model.embed_segments(each) for each in segments])
@@ -73,8 +83,9 @@ def resampled(recording: Path, rate_hz: int) -> np.ndarray:
         return np.concatenate([*parts, resampler.flush()])
 
 
-def windows_of(bundle: Bundle, frames: np.ndarray) -> Iterator[np.ndarray]:
-    """The segments (S, D) of each window, as a listener asks for them: frames (T, M) come a segment at a time."""
+def windows_of(bundle: Bundle, frames: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The first segment's number and the segments (S, D) of each window, as a listener asks for them: frames (T, M)
+    come a segment at a time."""
     encoder, plan = bundle.encoder(), bundle.manifest.window
     step = bundle.manifest.encoder.segment_frames
     last, end = 0, plan.segments
@@ -84,10 +95,35 @@ def windows_of(bundle: Bundle, frames: np.ndarray) -> Iterator[np.ndarray]:
         else:
             encoder.flush()
         while end <= encoder.available:
-            yield encoder.segments(end - plan.segments, end)
+            yield end - plan.segments, encoder.segments(end - plan.segments, end)
             last, end = end, end + plan.archive_hop
     if encoder.available > last:
-        yield encoder.segments(max(0, encoder.available - plan.segments), encoder.available)
+        first = max(0, encoder.available - plan.segments)
+        yield first, encoder.segments(first, encoder.available)
+
+
+def layers_of(
+    bundle: Bundle, probes: Path | None, given: Mapping[str, np.ndarray], frames: np.ndarray, prefix: str
+) -> Arrays:
+    """The int8 activations of a streaming encoder, offline: `layers` from the frames (T, M) on, `rest` of the part that
+    is int8 throughout, from the first int8 activation on."""
+    parts, stream = bundle.manifest.profile(bundle.profile), bundle.manifest.encoder.stream
+    pad = stream.pad if stream else 0
+    edges = {each.name: np.zeros(each.shape(pad, beginning=True), each.dtype) for each in parts.states}
+    edges["right"] = np.zeros((1, 1, 1, pad), np.float32)
+    log_mel = np.ascontiguousarray(frames.T)[None]  # (1, M, T)
+    found = probed(probes, parts.encoder.file, f"{prefix}layers", log_mel=log_mel, **edges)
+    if probes is None or not (rest := probes / rest_of(parts.encoder.file)).exists():
+        return found
+    fed = found | dict(given)
+    asked = [node.name for node in opened(rest).get_inputs()]
+    inputs = {name: edges[name] if name in edges else fed[f"{prefix}layers/int8.{name}"] for name in asked}
+    return found | probed(probes, rest.name, f"{prefix}rest", **inputs)
+
+
+def rest_of(graph: str) -> str:
+    """The file in `probes` that holds the part of a graph behind its first int8 activation."""
+    return f"rest-{graph}"
 
 
 def probed(probes: Path | None, graph: str, name: str, **inputs: np.ndarray) -> Arrays:
@@ -114,12 +150,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--given", type=Path)
     parser.add_argument("--probes", type=Path)
+    parser.add_argument("--profile", action="append", default=[])
     options = parser.parse_args()
     given: Arrays = {}
     if options.given:
         with np.load(options.given, allow_pickle=False) as file:
             given = {name: file[name] for name in file}
-    found = answers(options.bundle, options.recording, options.probes, given)
+    found = answers(options.bundle, options.recording, options.probes, given, options.profile)
     np.savez(options.out, **found)
     versions = {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
     print(json.dumps({"machine": platform.machine(), **versions}))

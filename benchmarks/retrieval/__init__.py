@@ -7,6 +7,6 @@
     detection   long scenes as a live stream: hits, false alerts, delay   detection.py, scenes.py, answers.py
     open        sources and labels that training never had                open.py, training/hold_out.py
 
-Every figure has a 95 % interval over recordings (bootstrap.py). The bundles are heard through the runtime, from audio
-files; nothing is cached, so nothing can be stale.
+Every figure has a 95 % interval over recordings (training/bootstrap.py). The bundles are heard through the runtime,
+from audio files; nothing is cached, so nothing can be stale.
 """

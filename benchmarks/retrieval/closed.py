@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.retrieval.bootstrap import Draws, Interval, text_to_audio
 from benchmarks.retrieval.contender import Contender, clip_scores
+from training.bootstrap import Draws, Interval, text_to_audio
 from training.evaluate import NAMED_SOURCES, same_sound
 from training.metrics import average_precision_at_10, ranks
 from training.phrasings import tidy_label
@@ -75,11 +75,14 @@ def closed(
     labels = sorted({clip.label for clip in clips})
     texts = contender.texts([tidy_label(label) for label in labels])
     table = LabelTable.of(clips, windows, texts, labels)
+    named = {name: sources for name, sources in NAMED_SOURCES.items() if len(_rows(table, sources))}
     figures = {
         "labels": both_ways(table, seed=seed),
         "captions": _captions(contender, clips, windows, seed=seed),
-        "names": {
-            name: _names(table, sources, seed) for name, sources in NAMED_SOURCES.items() if len(_rows(table, sources))
+        "names": {name: _names(table, sources, seed) for name, sources in named.items()},
+        "names_pool": {
+            name: {"clips": len(part.clips), "labels": len(part.labels)}
+            for name, part in ((name, table.part(_rows(table, each), own_labels=True)) for name, each in named.items())
         },
         "sources": {source: _source(table, source, seed) for source in sorted({clip.source for clip in clips})},
         "per_label": per_label(table),
@@ -137,7 +140,11 @@ def per_label(table: LabelTable) -> list[dict[str, Any]]:
 
 
 def _captions(contender: Contender, clips: Sequence[Clip], windows: Sequence[np.ndarray], *, seed: int) -> dict:
-    """People's captions, as `training.evaluate` asks them: each once, right are the clips of its own recording."""
+    """People's captions, as `training.evaluate` asks them: each once, right are the clips of its own recording.
+
+    They search all clips, though most have no caption and many sound as one says: every other dog in the pool counts as
+    wrong. "among captioned" is the search of the papers' pools, whose clips all have captions.
+    """
     asked = sorted({(text, clip.recording) for clip in clips for text in clip.captions})
     if not asked:
         return {}
@@ -149,11 +156,13 @@ def _captions(contender: Contender, clips: Sequence[Clip], windows: Sequence[np.
     return {
         "captions": len(asked),
         "clips": int(captioned.sum()),
+        "pool": len(clips),
         "recordings": len(set(own)),
         "audio->text": queried(
             scores.T[captioned], relevant.T[captioned], Draws(recordings[captioned].tolist(), seed=seed)
         ),
         "text->audio": queried(scores, relevant, Draws(own, seed=seed)),
+        "among captioned": queried(scores[:, captioned], relevant[:, captioned], Draws(own, seed=seed)),
     }
 
 

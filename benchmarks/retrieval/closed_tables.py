@@ -21,25 +21,21 @@ MIN_CLIPS_DRAWN = 3
 def closed_tables(name: str, found: dict[str, Any]) -> list[Table]:
     """For people."""
     recalls = ("R@1", "R@5", "R@10", "mAP@10")
-    tasks = [("labels", found["labels"]), *([("captions", found["captions"])] if found["captions"] else [])]
     worst = sorted((row for row in found["per_label"] if row["clips"] > 1), key=lambda row: row["audio->text_r1"])
+    pool = f"{found['labels']['labels']} labels, {found['labels']['clips']} clips"
     return [
         Table(
             f"{name}: the test split, both directions, % (95 % interval over recordings)",
-            ("task", "direction", *recalls),
-            [
-                (task, way, *map(str, ways[way].values()))
-                for task, ways in tasks
-                for way in ("text->audio", "audio->text")
-            ],
+            ("task", "direction", "queries", "pool", *recalls),
+            _both_directions(found),
         ),
         Table(
             f"{name}: top-1 among the class names of a collection, %",
-            ("collection", "top-1"),
-            [(source, str(value)) for source, value in found["names"].items()],
+            ("collection", "clips", "class names", "top-1"),
+            [(source, *found["names_pool"][source].values(), str(value)) for source, value in found["names"].items()],
         ),
         Table(
-            f"{name}: each source, %",
+            f"{name}: each source ({pool} of all), %",
             (
                 "source",
                 "clips",
@@ -56,7 +52,7 @@ def closed_tables(name: str, found: dict[str, Any]) -> list[Table]:
             ],
         ),
         Table(
-            f"{name}: narrower embeddings, %",
+            f"{name}: narrower embeddings ({pool}), %",
             ("width", "audio->text R@1", "audio->text R@10", "text->audio R@1", "text->audio mAP@10"),
             [
                 (
@@ -68,7 +64,7 @@ def closed_tables(name: str, found: dict[str, Any]) -> list[Table]:
             ],
         ),
         Table(
-            f"{name}: the {WORST_LABELS} labels that are told worst (of two clips or more; all are in the JSON line)",
+            f"{name}: the {WORST_LABELS} labels that are told worst ({pool}; labels of two clips or more)",
             ("label", "clips", "R@1 %", "search AP@10 %", "taken for", "times"),
             [
                 tuple(
@@ -79,6 +75,23 @@ def closed_tables(name: str, found: dict[str, Any]) -> list[Table]:
             ],
         ),
     ]
+
+
+def _both_directions(found: dict[str, Any]) -> list[tuple]:
+    """Rows of the first table: each task both ways, with how many ask and how many may answer."""
+    labels, captions = found["labels"], found["captions"]
+    asking = [("labels", labels, labels["labels"], labels["clips"], labels["clips"])]
+    if captions:
+        asking.append(("captions", captions, captions["captions"], captions["pool"], captions["clips"]))
+    rows = [
+        (task, way, queries, pool, *map(str, ways[way].values()))
+        for task, ways, texts, clips, asked in asking
+        for way, queries, pool in (("text->audio", texts, clips), ("audio->text", asked, texts))
+    ]
+    if among := captions.get("among captioned"):
+        told = ("captioned clips", "text->audio", captions["captions"], captions["clips"], *map(str, among.values()))
+        rows.append(told)
+    return rows
 
 
 def draw_confusion(figure: "Figure", labels: Sequence[str], guesses: Sequence[str], title: str) -> None:

@@ -7,7 +7,7 @@ contender.sound(samples)        # (W, E): samples (n,) at the bundle's rate, as 
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -65,17 +65,19 @@ def clip_scores(texts: np.ndarray, windows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([(texts @ each.T).max(axis=1) for each in windows], axis=1)
 
 
-def watched(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items, with progress and the time left on standard error: a bar on a terminal, else a line now and then."""
+def watched(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
+    """The items, with progress and the time left on standard error: a bar on a terminal, else a line now and then.
+    `total`: how many there are, of what has no length."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
-        yield from track(items, what, console=Console(stderr=True))
+        yield from track(items, what, total=total, console=Console(stderr=True))
         return
+    count = len(items) if isinstance(items, Sequence) else total
     started = told = time.monotonic()
     for done, item in enumerate(items):
-        if (now := time.monotonic()) - told >= TELL_EVERY_S:
+        if (now := time.monotonic()) - told >= TELL_EVERY_S and count and done:
             told = now
-            say(f"{what}: {done} of {len(items)}, {(now - started) / done * (len(items) - done):.0f} s left")
+            say(f"{what}: {done} of {count}, {(now - started) / done * (count - done):.0f} s left")
         yield item

@@ -1,134 +1,118 @@
 """Detection over long scenes: hits, false alerts an hour and delay, at the phrases' own thresholds and around them.
 
 Each scene of `scenes.py` runs through the listener as a live stream, in blocks of 0.1 s, with the vocabulary that the
-bundle ships. A phrase is *on* in a window when it is the best one and reaches its threshold, moved by an *offset* that
-is the same for all phrases: 0 is the bundle as it is.
-- An event is a *hit* when a phrase that answers its label is on in a window that holds some of it; its *delay* is the
-  time from the event's beginning to the moment at which that window's answer is known (encoder look-ahead included).
-- An *alert* begins when a phrase is on that was not on within the window's length before. It is *false* when it
-  answers nothing that the window holds: no event, nor the background (answers.py). "silence" and its kin alert nobody
-  falsely: between events there is nothing but a faint background.
-Hits have intervals over recordings, false alerts over the minutes of the scenes.
+bundle ships. What the best phrase of each window scores is held against its threshold, moved by an *offset* that is
+the same for all phrases: 0 is the bundle as it is. Hits, delays and false alerts are those of `alerts.py`; "silence"
+and its kin alert nobody falsely: between events there is nothing but a faint background. Hits have intervals over
+recordings, false alerts over the minutes of the scenes.
+
+Two rules are compared on the same windows, at equal numbers of false alerts an hour: the threshold above the window's
+reference, and a threshold that is a cosine (edge_runtime/background.py; a bundle without a label bank has that alone).
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from benchmarks.plots import COLOURS
-from benchmarks.report import Table
+from benchmarks.retrieval.alerts import Answer, Scored, Truth, loosest, scored
 from benchmarks.retrieval.answers import AMBIENCES, NOTHING, answers
-from benchmarks.retrieval.bootstrap import Draws, Interval
 from benchmarks.retrieval.contender import Contender, watched
-from benchmarks.retrieval.scenes import SNRS_DB, Event, Scene, backgrounds_of, plan_scenes, sound_of
+from benchmarks.retrieval.scenes import SNRS_DB, Scene, backgrounds_of, plan_scenes, sound_of
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.errors import EarmarkError
 from training.augment import RATE_HZ
+from training.bootstrap import Draws
 from training.sounds import Clip
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Answer", "Scored", "Truth", "detection", "detection_tables", "draw_detection", "scored"]
+__all__ = ["ABOVE_REFERENCE", "COSINE", "Heard", "detection", "hear_scenes", "scenes_of"]
 
 SHOWN = 8
 """Phrases that are told of those that were heard falsely, the most frequent first."""
 OFFSETS = tuple(round(-0.2 + 0.05 * i, 2) for i in range(11))
 """Added to every phrase's threshold, so that a curve can be drawn."""
+RATES = (5.0, 10.0, 20.0, 40.0)
+"""False alerts an hour at which the rules are compared."""
+SWEPT = (-0.3, 0.4)
+"""Offsets among which those rates are looked for."""
+ABOVE_REFERENCE, COSINE = "above the reference", "plain cosine"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A window, its best phrase, how far its score is above its threshold, and when (seconds of sound pushed) that was
-    known."""
+class Heard:
+    """A scene, the truth of it, and the answers to it by each rule."""
 
-    start_s: float
-    end_s: float
-    known_s: float
-    phrase: str
-    score: float
+    scene: Scene
+    truth: Truth
+    by_rule: dict[str, list[Answer]]
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is right in one scene: its events, the phrases that answer a label, those that answer the background."""
-
-    events: Sequence[Event]
-    right: dict[str, frozenset[str]]
-    always: frozenset[str]
-
-    def held_by(self, answer: Answer) -> list[Event]:
-        """The events of which the window holds some."""
-        return [event for event in self.events if event.start_s < answer.end_s and answer.start_s < event.end_s]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """`delays_s`: of each event, None where it was missed; `alerts`, and those of them that are `false`, by the answer
-    that each began with."""
-
-    delays_s: list[float | None]
-    alerts: list[Answer]
-    false: list[Answer]
+def scenes_of(contender: Contender, clips: Sequence[Clip], *, split: str, hours: float, seed: int) -> list[Scene]:
+    """Scenes of `hours` at each SNR. `clips`: of all splits; events are clips of `split`. Backgrounds of the test's
+    scenes are no training clips, those of others no test clips."""
+    if contender.rate_hz != RATE_HZ:
+        raise EarmarkError(f"{contender.name} hears {contender.rate_hz} Hz, scenes are made at {RATE_HZ} Hz")
+    events = [clip for clip in clips if clip.split == split]
+    barred = "train" if split == "test" else "test"
+    aside = [clip for clip in clips if clip.split != barred and clip.label in AMBIENCES]
+    beds = backgrounds_of(aside, [_seconds(clip) for clip in aside])
+    placeable = answers(contender.engine.phrases)
+    scenes = plan_scenes(events, [_seconds(clip) for clip in events], placeable, beds, hours=hours, seed=seed)
+    if not any(scene.events for scene in scenes):
+        raise EarmarkError(
+            f"no clip of the {split} split fits into scenes of {hours * 60:.1f} minutes with the vocabulary of "
+            f"{contender.name}: give more --hours, or a bundle whose phrases answers.py knows"
+        )
+    return scenes
 
 
-def scored(heard: Sequence[Answer], truth: Truth, *, threshold: float, memory_s: float) -> Scored:
-    """Judge one scene's answers, in order. `memory_s`: a phrase that was on so shortly before raises no new alert."""
-    delays: dict[int, float] = {}
-    last_on: dict[str, float] = {}
-    alerts, false = [], []
-    for answer in heard:
-        if answer.score < threshold:
-            continue
-        held = [event for event in truth.held_by(answer) if answer.phrase in truth.right[event.clip.label]]
-        for event in held:
-            delays.setdefault(id(event), answer.known_s - event.start_s)
-        if answer.known_s - last_on.get(answer.phrase, -np.inf) > memory_s:
-            alerts.append(answer)
-            if not held and answer.phrase not in truth.always:
-                false.append(answer)
-        last_on[answer.phrase] = answer.known_s
-    return Scored([delays.get(id(event)) for event in truth.events], alerts, false)
+def hear_scenes(contender: Contender, scenes: Sequence[Scene]) -> list[Heard]:
+    """Each scene as a live stream."""
+    right = answers(contender.engine.phrases)
+    limits = _cosine_limits(contender)
+    found = []
+    for scene in watched(scenes, f"{contender.name}, {len(scenes)} scenes"):
+        truth = Truth(scene.events, right, frozenset((*AMBIENCES[scene.ambience], *NOTHING)))
+        found.append(Heard(scene, truth, _listen(contender, scene, limits)))
+    return found
 
 
 def detection(contender: Contender, clips: Sequence[Clip], *, hours: float, seed: int) -> dict[str, Any]:
     """Scenes of `hours` at each SNR. `clips`: of all splits; events are test clips."""
-    if contender.rate_hz != RATE_HZ:
-        raise EarmarkError(f"{contender.name} hears {contender.rate_hz} Hz, scenes are made at {RATE_HZ} Hz")
-    test = [clip for clip in clips if clip.split == "test"]
-    aside = [clip for clip in clips if clip.split != "train" and clip.label in AMBIENCES]
-    right = answers(contender.engine.phrases)
-    beds = backgrounds_of(aside, [_seconds(clip) for clip in aside])
-    scenes = plan_scenes(test, [_seconds(clip) for clip in test], right, beds, hours=hours, seed=seed)
-    if not any(scene.events for scene in scenes):
-        raise EarmarkError(
-            f"no test clip fits into scenes of {hours * 60:.1f} minutes with the vocabulary of {contender.name}: "
-            "give more --hours, or a bundle whose phrases answers.py knows"
-        )
-    truths = [Truth(scene.events, right, frozenset((*AMBIENCES[scene.ambience], *NOTHING))) for scene in scenes]
-    heard = [_listen(contender, scene) for scene in watched(scenes, f"{contender.name}, {len(scenes)} scenes")]
+    heard = hear_scenes(contender, scenes_of(contender, clips, split="test", hours=hours, seed=seed))
     memory_s = contender.engine.bundle.manifest.window_s
+    rules = list(heard[0].by_rule)
     by_snr: dict[str, Any] = {}
     for snr_db in (*SNRS_DB, None):
-        rows = [i for i, scene in enumerate(scenes) if snr_db in (scene.snr_db, None)]
+        some = [each for each in heard if snr_db in (each.scene.snr_db, None)]
         by_snr["all" if snr_db is None else f"{snr_db:g} dB"] = {
-            "hours": sum(scenes[i].seconds for i in rows) / 3600,
-            "events": sum(len(scenes[i].events) for i in rows),
-            "curve": [
-                _judged([(scenes[i], truths[i], heard[i]) for i in rows], offset, memory_s, seed) for offset in OFFSETS
-            ],
+            "hours": sum(each.scene.seconds for each in some) / 3600,
+            "events": sum(len(each.scene.events) for each in some),
+            "curve": [_judged(some, rules[0], offset, memory_s, seed)[0] for offset in OFFSETS],
         }
     return {
-        "placeable_labels": len(right),
-        "backgrounds": sorted({scene.ambience for scene in scenes}),
+        "placeable_labels": len(answers(contender.engine.phrases)),
+        "backgrounds": sorted({each.scene.ambience for each in heard}),
+        "rule": rules[0],
         "by_snr": by_snr,
+        "at_rates": [_compared(heard, rules, rate, memory_s, seed) for rate in RATES],
     }
 
 
-def _listen(contender: Contender, scene: Scene) -> list[Answer]:
+def _cosine_limits(contender: Contender) -> dict[str, float]:
+    """The cosine from which each phrase would be heard without the label bank."""
+    bundle, phrases = contender.engine.bundle, contender.engine.phrases
+    if bundle.background is None:
+        return dict.fromkeys(phrases, bundle.manifest.match.heard)
+    plain = dataclasses.replace(bundle.background, bank=None)
+    limits = plain.thresholds(phrases.embeddings(), bundle.manifest.match)
+    return dict(zip(phrases, limits.tolist(), strict=True))
+
+
+def _listen(contender: Contender, scene: Scene, limits: dict[str, float]) -> dict[str, list[Answer]]:
     """The scene as a live stream; the clock is the sound that was pushed."""
     clock_s = 0.0
 
@@ -138,29 +122,50 @@ def _listen(contender: Contender, scene: Scene) -> list[Answer]:
             clock_s += len(block) / RATE_HZ
             yield block
 
-    found = []
+    background = contender.engine.bundle.background
+    found: dict[str, list[Answer]] = {ABOVE_REFERENCE: []} if background and background.bank else {}
+    found[COSINE] = []
     for heard in contender.engine.listen(blocks(), rate_hz=RATE_HZ, k=1, early=True):
         best = heard.matches[0]
-        found.append(Answer(heard.start_s, heard.end_s, clock_s, best.phrase, best.score - best.threshold))
+        above = {ABOVE_REFERENCE: best.score - best.threshold, COSINE: best.score - limits[best.phrase]}
+        for rule, answers_of in found.items():
+            answers_of.append(Answer(heard.start_s, heard.end_s, clock_s, best.phrase, above[rule]))
     return found
 
 
+def _compared(heard: Sequence[Heard], rules: Sequence[str], rate: float, memory_s: float, seed: int) -> dict[str, Any]:
+    """Each rule at the offset at which no more than `rate` alerts an hour are false, and how many hits more the first
+    one has than the last."""
+    allowed = rate * sum(each.scene.seconds for each in heard) / 3600
+    low, high = SWEPT
+    points, hits = {}, []
+    for rule in rules:
+        parts = [(each.by_rule[rule], each.truth) for each in heard]
+        offset = loosest(parts, allowed, memory_s=memory_s, low=low, high=high)
+        points[rule], hit = _judged(heard, rule, offset, memory_s, seed)
+        hits.append(hit.astype(float))
+    more = Draws(_recordings(heard), seed=seed).mean(hits[0] - hits[-1])
+    return {"rate": rate, "rules": points, "more_hits": more}
+
+
 def _judged(
-    parts: Sequence[tuple[Scene, Truth, Sequence[Answer]]], offset: float, memory_s: float, seed: int
-) -> dict[str, Any]:
-    """One point of the curve, over several scenes."""
-    outcomes = [scored(heard, truth, threshold=offset, memory_s=memory_s) for _, truth, heard in parts]
+    heard: Sequence[Heard], rule: str, offset: float, memory_s: float, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """One point of a rule's curve over several scenes, and which of their events were hit (N,) bool."""
+    outcomes: list[Scored] = [
+        scored(each.by_rule[rule], each.truth, threshold=offset, memory_s=memory_s) for each in heard
+    ]
     delays = [delay for outcome in outcomes for delay in outcome.delays_s]
-    recordings = [event.clip.recording for scene, _, _ in parts for event in scene.events]
+    recordings = _recordings(heard)
     hit = np.array([delay is not None for delay in delays])
     of_hits = [recording for recording, delay in zip(recordings, delays, strict=True) if delay is not None]
     late = np.array([delay for delay in delays if delay is not None])
     minutes = [
-        _by_minute([each.known_s for each in outcome.false], scene.seconds)
-        for outcome, (scene, _, _) in zip(outcomes, parts, strict=True)
+        _by_minute([answer.known_s for answer in outcome.false], each.scene.seconds)
+        for outcome, each in zip(outcomes, heard, strict=True)
     ]
     false, lasting_h = (np.concatenate(each) for each in zip(*minutes, strict=True))
-    return {
+    point = {
         "offset": offset,
         "hits": Draws(recordings, seed=seed).mean(hit),
         "false_alerts_per_hour": Draws(range(len(false)), seed=seed).ratio(false, lasting_h),
@@ -169,6 +174,11 @@ def _judged(
         "delay_p90_s": float(np.percentile(late, 90)) if of_hits else None,
         "false_phrases": Counter(each.phrase for outcome in outcomes for each in outcome.false).most_common(SHOWN),
     }
+    return point, hit
+
+
+def _recordings(heard: Sequence[Heard]) -> list[str]:
+    return [event.clip.recording for each in heard for event in each.scene.events]
 
 
 def _by_minute(times_s: Sequence[float], seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,50 +192,3 @@ def _by_minute(times_s: Sequence[float], seconds: float) -> tuple[np.ndarray, np
 def _seconds(clip: Clip) -> float:
     with AudioFile.open(clip.path) as file:
         return file.seconds
-
-
-def detection_tables(name: str, found: dict[str, Any]) -> list[Table]:
-    """For people: each SNR at the bundle's own thresholds, and the curve over all scenes."""
-    columns = ("hits %", "false alerts an hour", "alerts an hour", "median delay s", "90 % within s")
-
-    def cells(point: dict[str, Any]) -> tuple:
-        return tuple(str(each) if isinstance(each, Interval) else each for each in list(point.values())[1:6])
-
-    at_heard = [
-        (snr, part["hours"], part["events"], *cells(point))
-        for snr, part in found["by_snr"].items()
-        for point in part["curve"]
-        if point["offset"] == 0
-    ]
-    return [
-        Table(
-            f"{name}: scenes as a live stream, the bundle's own thresholds (95 % interval)",
-            ("SNR", "hours", "events", *columns),
-            at_heard,
-        ),
-        Table(
-            f"{name}: all thresholds moved alike, all scenes",
-            ("offset", *columns),
-            [(f"{point['offset']:+.2f}", *cells(point)) for point in found["by_snr"]["all"]["curve"]],
-        ),
-        Table(
-            f"{name}: what was heard falsely, all scenes, the bundle's own thresholds",
-            ("phrase", "false alerts"),
-            next(point["false_phrases"] for point in found["by_snr"]["all"]["curve"] if point["offset"] == 0),
-        ),
-    ]
-
-
-def draw_detection(figure: "Figure", found: dict[str, dict[str, Any]]) -> None:
-    """Hits over false alerts an hour; `found` by contender, a line an SNR, a ring at the bundle's own thresholds."""
-    panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
-    for axes, (name, each) in zip(panels, found.items(), strict=True):
-        for (snr, part), colour in zip(each["by_snr"].items(), COLOURS, strict=False):
-            points = [(p["false_alerts_per_hour"].value, p["hits"].value, p["offset"]) for p in part["curve"]]
-            axes.plot(*list(zip(*points, strict=True))[:2], marker=".", color=colour, label=snr)
-            axes.plot(*next(p[:2] for p in points if p[2] == 0), "o", ms=10, mfc="none", color=colour)
-        axes.set_xlabel("false alerts an hour")
-        axes.set_title(name, loc="left", fontsize=11)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("events heard, %")
-    panels[0].legend(title="SNR")

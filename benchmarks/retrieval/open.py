@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Table
-from benchmarks.retrieval.bootstrap import Draws, Interval
 from benchmarks.retrieval.closed import LabelTable, queried
 from benchmarks.retrieval.contender import Contender, watched
 from edge_runtime.errors import EarmarkError
 from edge_runtime.tokenizer import Tokenizer
+from training.bootstrap import Draws, Interval
 from training.features import Features, class_names, load
 from training.hold_out import HoldOut
 from training.phrasings import tidy_label

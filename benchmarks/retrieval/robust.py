@@ -1,11 +1,9 @@
-"""How a bundle bears the field: the test split through every variant of `variants.py`, other words, and no sound.
+"""How a bundle bears the field: the test split through every variant of `variants.py`, and other words.
 
-Each clip is decoded once and heard once a variant. Every figure stands beside the clean one, and the change of R@1 has
-an interval of its own: both are taken over the same draws of recordings.
+Every figure stands beside the clean one, and the change of R@1 has an interval of its own: both are taken over the same
+draws of recordings.
 
-Mixtures ask for both sounds: how often is one of them the best label, are both among the first five. "No sound"
-(digital silence, white and pink noise) should be called that (answers.py) or nothing: its best phrase and score stand
-beside its threshold, and a wrong phrase from there on is a false alert.
+Mixtures ask for both sounds: how often is one of them the best label, are both among the first five.
 """
 
 from collections.abc import Sequence
@@ -14,43 +12,29 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Table
-from benchmarks.retrieval.answers import NOTHING
-from benchmarks.retrieval.bootstrap import Draws, Interval
 from benchmarks.retrieval.closed import LabelTable
-from benchmarks.retrieval.contender import Contender, watched
-from benchmarks.retrieval.variants import MIXTURE, VARIANTS, chance, pink
+from benchmarks.retrieval.contender import Contender
+from benchmarks.retrieval.heard import CLEAN, Heard
+from benchmarks.retrieval.variants import MIXTURE, VARIANTS
 from edge_runtime.errors import EarmarkError
-from training.augment import RATE_HZ
+from training.bootstrap import Draws, Interval
 from training.evaluate import same_sound
 from training.metrics import ranks
 from training.phrasings import tidy_label
-from training.sounds import Clip, load_samples
+from training.sounds import Clip
 
-__all__ = ["no_sound", "robust", "robust_tables"]
+__all__ = ["partners_of", "robust", "robust_tables"]
 
 TOP = 5
-NO_SOUND_S = 10.0
-NO_SOUND_DBFS = (-60.0, -40.0, -20.0)
 
 
-def robust(contender: Contender, clips: Sequence[Clip], windows: Sequence[np.ndarray], *, seed: int) -> dict[str, Any]:
-    """Figures by the name of the variant; `windows[i] (W_i, E)` of clip i, clean."""
-    if contender.rate_hz != RATE_HZ:
-        raise EarmarkError(
-            f"{contender.name} hears {contender.rate_hz} Hz, the variants are made at {RATE_HZ} Hz: "
-            "run the other suites with --suite"
-        )
+def robust(
+    contender: Contender, clips: Sequence[Clip], heard: Heard, partners: np.ndarray, *, seed: int
+) -> dict[str, Any]:
+    """Figures by the name of the variant; `heard[name][i] (W_i, E)` of clip i, over which `partners[i]` was mixed."""
     labels = sorted({clip.label for clip in clips})
     texts = contender.texts([tidy_label(label) for label in labels])
-    partners = _partners(clips, labels, seed=seed)
-    heard: dict[str, list[np.ndarray]] = {variant.name: [] for variant in VARIANTS}
-    for i, clip in enumerate(watched(clips, f"{contender.name}, {len(VARIANTS)} variants")):
-        samples = load_samples(clip.path, RATE_HZ)
-        other = load_samples(clips[partners[i]].path, RATE_HZ)
-        for variant in VARIANTS:
-            edited = variant.of(samples, other, chance(variant, clip, seed=seed))
-            heard[variant.name].append(contender.sound(edited))
-    clean = LabelTable.of(clips, windows, texts, labels)
+    clean = LabelTable.of(clips, heard[CLEAN], texts, labels)
     draws = Draws(clean.recordings, seed=seed)
     variants: dict[str, Any] = {"clean": _figures(clean, clean, draws, seed)}
     for variant in VARIANTS:
@@ -62,26 +46,9 @@ def robust(contender: Contender, clips: Sequence[Clip], windows: Sequence[np.nda
     return {
         "clips": len(clips),
         "recordings": draws.groups,
+        "labels": len(labels),
         "variants": variants,
-        "no_sound": no_sound(contender, seed=seed),
     }
-
-
-def no_sound(contender: Contender, *, seed: int) -> dict[str, Any]:
-    """What the shipped vocabulary says to nothing: the best phrase, and its score beside its threshold."""
-    count = round(NO_SOUND_S * contender.rate_hz)
-    rng = np.random.default_rng(seed)
-    sounds = {"silence": np.zeros(count, np.float32)}
-    for dbfs in NO_SOUND_DBFS:
-        gain = np.float32(10 ** (dbfs / 20))
-        sounds[f"white noise {dbfs:g} dBFS"] = gain * rng.standard_normal(count).astype(np.float32)
-        sounds[f"pink noise {dbfs:g} dBFS"] = gain * pink(count, rng)
-    found = {}
-    for name, sound in sounds.items():
-        best = contender.engine.phrases.match(contender.sound(sound)[0], k=1)[0]
-        wrong = best.heard and best.phrase not in NOTHING
-        found[name] = {"phrase": best.phrase, "score": best.score, "threshold": best.threshold, "false_alert": wrong}
-    return {"sounds": found}
 
 
 def _figures(table: LabelTable, clean: LabelTable, draws: Draws, seed: int) -> dict[str, Interval]:
@@ -94,9 +61,10 @@ def _figures(table: LabelTable, clean: LabelTable, draws: Draws, seed: int) -> d
     }
 
 
-def _partners(clips: Sequence[Clip], labels: Sequence[str], *, seed: int) -> np.ndarray:
-    """For each clip another one whose label does not name the same sound."""
+def partners_of(clips: Sequence[Clip], *, seed: int) -> np.ndarray:
+    """For each clip another one (its row) whose label does not name the same sound."""
     rng = np.random.default_rng(seed)
+    labels = sorted({clip.label for clip in clips})
     alike, row_of = same_sound(labels), np.array([labels.index(clip.label) for clip in clips])
     chosen = []
     for row in row_of:
@@ -120,23 +88,16 @@ def _both_heard(table: LabelTable, partners: np.ndarray, draws: Draws) -> dict[s
 def robust_tables(name: str, found: dict[str, Any]) -> list[Table]:
     """For people."""
     mixtures = {key: row for key, row in found["variants"].items() if key.startswith(MIXTURE)}
+    pool = f"{found['labels']} labels, {found['clips']} clips"
     return [
         Table(
-            f"{name}: the test split as the field would have it, labels, % (95 % interval over recordings)",
+            f"{name}: the test split as the field would have it ({pool}), % (95 % interval over recordings)",
             ("variant", "audio->text R@1", "R@5", "change of R@1", "text->audio mAP@10"),
             [(key, *map(str, row.values())) for key, row in found["variants"].items() if key not in mixtures],
         ),
         Table(
-            f"{name}: two sounds at equal level, %",
+            f"{name}: two sounds at equal level ({pool}), %",
             ("variant", "one is the best label", "one in the first five", "both in the first five"),
             [(key, *map(str, row.values())) for key, row in mixtures.items()],
-        ),
-        Table(
-            f"{name}: no sound, and whether a phrase counts as heard",
-            ("sound", "best phrase", "score", "its threshold", "false alert"),
-            [
-                (key, row["phrase"], row["score"], row["threshold"], "yes" if row["false_alert"] else "no")
-                for key, row in found["no_sound"]["sounds"].items()
-            ],
         ),
     ]

@@ -3,11 +3,11 @@
     scenes = plan_scenes(clips, placeable, backgrounds_of(clips), hours=0.5, seed=0)    # plans: nothing is decoded
     for block in sound_of(scenes[0]): …         # float32 (n,) at RATE_HZ, as a microphone would give it
 
-A scene lasts `SCENE_S` and has one background (a long recording of the test or validation split, repeated, or the
-synthesised air of edge_runtime/synthesis.py) at `BACKGROUND_DBFS`. Clips of the test split come one after another, each
-of another label than those still in the window, with pauses of chance between them. A clip's level is that of its
-sounding part (within 40 dB of its loudest 50 ms): the zeros that pad many clips would else make it too loud. Clips
-that are near silence as recorded are not placed.
+A scene lasts `SCENE_S` and has one background (a long recording, repeated, or the synthesised air of
+edge_runtime/synthesis.py) at `BACKGROUND_DBFS`. Clips of one split come one after another, each of another label than
+those still in the window, with pauses of chance between them. A clip's level is that of its sounding part (within 40 dB
+of its loudest 50 ms): the zeros that pad many clips would else make it too loud. Clips that are near silence as
+recorded are not placed.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -59,12 +59,8 @@ class Scene:
 
 
 def backgrounds_of(clips: Sequence[Clip], seconds: Sequence[float]) -> list[Clip | None]:
-    """Air, and the ambiences among clips that are no training clips and long enough; `seconds[i]` of clip i."""
-    long = [
-        clip
-        for clip, length in zip(clips, seconds, strict=True)
-        if clip.label in AMBIENCES and clip.split != "train" and length >= LONG_S
-    ]
+    """Air, and the ambiences among the clips that are long enough; `seconds[i]` of clip i."""
+    long = [clip for clip, length in zip(clips, seconds, strict=True) if clip.label in AMBIENCES and length >= LONG_S]
     return [None, *long]
 
 

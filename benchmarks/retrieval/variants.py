@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.augment import RATE_HZ, coloured, narrowed, noisy
+from training.augment import RATE_HZ, coloured, narrowed
 from training.sounds import Clip
 
 __all__ = ["MIXTURE", "VARIANTS", "Variant", "chance", "loudest", "pink", "rms"]
@@ -48,7 +48,8 @@ class Variant:
 
 
 def noise(snr_db: float) -> Edit:
-    return lambda samples, _, rng: noisy(samples, snr_db=snr_db, tilt=PINK, rng=rng).astype(np.float32)
+    gain = np.float32(10 ** (-snr_db / 20))
+    return lambda samples, _, rng: samples + gain * rms(samples) * pink(len(samples), rng)
 
 
 def rate(rate_hz: int) -> Edit:
@@ -84,7 +85,8 @@ def mixed(samples: np.ndarray, partner: np.ndarray, _: np.random.Generator) -> n
 
 def pink(count: int, rng: np.random.Generator) -> np.ndarray:
     """Pink noise of RMS 1, float32 (count,)."""
-    sound = coloured(count, tilt=PINK, rng=rng)
+    of_power_of_two = coloured(1 << (count - 1).bit_length(), tilt=PINK, rng=rng)  # other transforms take far longer
+    sound = of_power_of_two[:count]
     return (sound / rms(sound)).astype(np.float32)
 
 

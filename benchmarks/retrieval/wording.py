@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Table
-from benchmarks.retrieval.bootstrap import Draws, Interval
 from benchmarks.retrieval.closed import LabelTable
 from benchmarks.retrieval.contender import Contender, clip_scores
+from training.bootstrap import Draws, Interval
 from training.metrics import average_precision_at_10, ranks
 from training.phrasings import phrasings_of, tidy_label
 from training.sounds import Clip
@@ -52,6 +52,8 @@ def wording(contender: Contender, clips: Sequence[Clip], windows: Sequence[np.nd
         forms[name] = _summary(outcomes, plain, draws)
     spread = [_spread(contender, labelled, label, windows) for label in labels if len(phrasings_of(label)) > 1]
     return {
+        "clips": len(clips),
+        "labels": len(labels),
         "templates": ASKED,
         "draws": DRAWS,
         "forms": forms,
@@ -116,10 +118,11 @@ def _spread(contender: Contender, plain: LabelTable, label: str, windows: Sequen
 def wording_tables(name: str, found: dict[str, Any]) -> list[Table]:
     """For people."""
     uneven = sorted(found["by_label"], key=lambda row: row["worst"]["ap10"] - row["best"]["ap10"])[:UNEVEN_LABELS]
+    pool = f"{found['labels']} labels, {found['clips']} clips"
     columns = ("R@1", "change of R@1", "sd", "search mAP@10", "change of mAP@10", "sd")
     return [
         Table(
-            f"{name}: other words, % ({found['draws']} draws a form; sd between them)",
+            f"{name}: other words ({pool}), % ({found['draws']} draws a form; sd between them)",
             ("asked as", *(f"audio->text {column}" if column == "R@1" else column for column in columns)),
             [
                 (form, *(str(each) if isinstance(each, Interval) else each for each in row.values()))
@@ -127,7 +130,7 @@ def wording_tables(name: str, found: dict[str, Any]) -> list[Table]:
             ],
         ),
         Table(
-            f"{name}: the {len(uneven)} labels whose wordings lie farthest apart, search AP@10 %",
+            f"{name}: the {len(uneven)} labels whose wordings lie farthest apart, search of {found['clips']} clips, %",
             ("label", "best wording", "AP@10", "worst wording", "AP@10 "),
             [
                 (row["label"], row["best"]["text"], row["best"]["ap10"], row["worst"]["text"], row["worst"]["ap10"])

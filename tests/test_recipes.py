@@ -1,0 +1,52 @@
+"""The table of recipes: trained once, read again, its figures on the validation split alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+from tests.test_train import SMALL, made_up_clips, made_up_features, made_up_words, run  # noqa: E402
+from training.extras import Extras  # noqa: E402
+from training.recipes import COLUMNS, Ground, figures, recipes  # noqa: E402
+from training.sampler import in_turn_segments  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def ground(out: Path) -> Ground:
+    clips = made_up_clips()
+    return Ground(clips, [made_up_features(clips)], made_up_words(), (), None, None, Extras(), out)
+
+
+def test_each_recipe_is_trained_once_from_each_seed_and_read_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    names = ["default", "audio: mean"]
+    first = recipes(ground(tmp_path), names, base=SMALL, seeds=2, say=said.append)
+    written = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/best.pt"))
+    assert len(said) == 4 and len(written) == 4
+    assert "validation split: 8 clips of 8 recordings" in first and "audio_pooling mean" in first
+    assert recipes(ground(tmp_path), names, base=SMALL, seeds=2, say=said.append) == first
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/best.pt")) == written
+    with pytest.raises(ValueError, match=r"recipes \['none'\] are not known; there are default"):
+        recipes(ground(tmp_path), ["none"], base=SMALL, seeds=1)
+
+
+def test_figures_are_those_of_the_validation_split(tmp_path: Path) -> None:
+    clips = made_up_clips()
+    features = made_up_features(clips)
+    checkpoint = run(tmp_path)
+    found = figures(checkpoint, clips, features)
+    assert found.keys() == COLUMNS.keys()
+    expected = checkpoint.evaluate(clips, features, "val").figures()
+    assert found["labels_a2t_r1"] == expected["labels_a2t_r1"]
+    assert found["narrow_a2t_r1"] == expected["labels_a2t_r1"]  # 16 numbers are fewer than 64
+    assert found["both_in_turn"] == 100  # four labels in all: both are among the first five
+
+
+def test_two_sounds_stand_one_after_the_other_in_one_window() -> None:
+    long, short = np.ones((32, 3)), np.zeros((32, 3))
+    short[:5] = 2
+    joined, length = in_turn_segments([(long, 32), (short, 5)], np.random.default_rng(0))
+    assert length == 21 and (joined[:16] == 1).all() and (joined[16:21] == 2).all() and not joined[21:].any()
