@@ -30,13 +30,15 @@ bundle: setup
 	$(BIN)/python -m training words
 	$(BIN)/python -m training captions
 	$(BIN)/python -m training features
-	$(BIN)/python -m training train
-	$(BIN)/python -m export runs/train edge_runtime/default_bundle
+	$(BIN)/python -m training stream
+	$(BIN)/python -m training train --features runs/stream/features --out runs/stream/train
+	$(BIN)/python -m export runs/stream/train edge_runtime/default_bundle --encoder runs/stream --profiles light
+	$(BIN)/python -m benchmarks.calibrate edge_runtime/default_bundle
 
 wheelhouse: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.arm64.wheelhouse --out wheelhouse
 
-# ARGS="--install" installs the Debian packages that are missing; ARGS="--stream-bundle FOLDER" compares a stream too
+# ARGS="--install" installs the Debian packages that are missing; ARGS="--stream-bundle FOLDER" for another CNN14
 test-arm64: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.arm64 $(ARGS)
 
