@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_runtime.errors import EarmarkError
 from training.distil import DistilConfig, Exam, distil, exams_of, load_student
 from training.distil_batches import Batch, Crops, Lessons, batches, labels_of, map_shapes
 from training.features import SEGMENT_FRAMES
@@ -121,6 +122,9 @@ def test_the_student_learns_and_an_interrupted_run_goes_on_as_if_it_had_not_been
         assert torch.equal(whole.state_dict()[name], tensor), name
     with pytest.raises(ValueError, match="trained with other settings"):
         distil(lessons, exams, replace(CONFIG, batch=3), tmp_path / "cut", resume=True)
+    (tmp_path / "cut/last.pt").write_bytes((tmp_path / "cut/last.pt").read_bytes()[:5000])
+    with pytest.raises(EarmarkError, match=r"last\.pt is no checkpoint that can be read"):
+        distil(lessons, exams, CONFIG, tmp_path / "cut", resume=True)
 
 
 def test_a_run_ends_by_the_clock_with_its_rate_at_nothing(lessons, exams, tmp_path):

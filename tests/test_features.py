@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
@@ -22,9 +23,12 @@ from training.augment import (  # noqa: E402
 )
 from training.evaluate import evaluate, same_sound  # noqa: E402
 from training.features import MIN_FRAMES, Features, rows_of, windows_of  # noqa: E402
-from training.mel_tables import panns_mel  # noqa: E402
+from training.mel_tables import efficientat_mel, panns_mel  # noqa: E402
+from training.mels import FrontEnd, extract_mels  # noqa: E402
+from training.mn import MobileNetConfig  # noqa: E402
 from training.panns import Panns, StreamingPanns, slim_cnn14  # noqa: E402
 from training.sounds import Clip  # noqa: E402
+from training.stream_mn import StreamingMobileNet, StreamingMobileNetConfig  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +68,37 @@ def test_a_short_clip_is_padded_with_silence_and_keeps_its_own_segments(bundle: 
 def test_a_network_that_streams_learns_of_a_short_clip_what_its_stream_says(seconds: float) -> None:
     torch.manual_seed(0)
     net = Panns(slim_cnn14(1 / 64)).eval()
-    spec, tables = panns_mel()
     samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
-    ((found, _, _),) = rows_of(samples, 0, net, spec, tables)
-    frames = log_mel(spec, tables, samples)
-    missing = net.config.hop_frames - len(frames)
-    if missing > 0:  # as edge_runtime/streaming.py fills a segment up
-        frames = np.concatenate((frames, np.tile(tables.silence(spec), (missing, 1))))
+    ((found, _, _),) = rows_of(samples, 0, net, *panns_mel())
     stream = StreamingPanns(net)
-    x = torch.from_numpy(frames.T.copy())[None]
-    expected = torch.cat((stream.push(x), stream.flush()), dim=1)[0].numpy()
+    expected = torch.cat((stream.push(filled_up(samples, panns_mel())), stream.flush()), dim=1)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)  # fp32 sums in chunks of other lengths
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.32, 0.5, 1.0, 1.9, 3.0])
+def test_so_does_the_streaming_mn04_and_whoever_learns_from_its_frames(seconds: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = StreamingMobileNet(StreamingMobileNetConfig(MobileNetConfig(width=0.1, classes=7))).eval()
+    samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
+    ((found, _, _),) = rows_of(samples, 0, net, *efficientat_mel())
+    frames = filled_up(samples, efficientat_mel())
+    with torch.no_grad():
+        expected = net.segments(frames)[0].numpy()
+    np.testing.assert_array_equal(found, expected)
+
+    soundfile.write(tmp_path / "short.wav", samples, RATE_HZ, subtype="FLOAT")
+    clip = Clip(tmp_path / "short.wav", "train", "noise", (), "recording", "made here", "CC0", -20.0)
+    mels = extract_mels([clip], 0, efficientat_mel(), path=tmp_path / "mels.npz")
+    np.testing.assert_array_equal(mels.window(0), frames[0].numpy().T.astype(np.float16))
+
+
+def filled_up(samples: np.ndarray, front_end: FrontEnd) -> torch.Tensor:
+    """Log-mel (1, M, T), and silence where a segment lacks frames, as edge_runtime/streaming.py fills it up."""
+    spec, tables = front_end
+    frames = log_mel(spec, tables, samples)
+    missing = max(0, 32 - len(frames))
+    frames = np.concatenate((frames, np.tile(tables.silence(spec), (missing, 1))))
+    return torch.from_numpy(frames.T.copy())[None]
 
 
 def test_roughening_keeps_length_and_range_and_differs_by_seed() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from training.features import SEGMENT_FRAMES, Features, hear_again
+from edge_runtime.errors import EarmarkError
+from training.features import MIN_FRAMES, SEGMENT_FRAMES, Features, hear_again
 from training.mel_tables import panns_mel
-from training.mels import Mels
+from training.mels import Mels, mixed
 from training.mn import MobileNet, MobileNetConfig
 from training.sounds import Clip
 from training.stream_mn import StreamingMobileNet, StreamingMobileNetConfig
@@ -115,6 +116,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(teacher, taught, tmp_p
     with pytest.raises(ValueError, match="trained with other settings"):
         other = replace(CONFIG, batch=3)
         tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, other, tmp_path / "cut", resume=True)
+    torch.save({"net": {}}, tmp_path / "cut/last.pt")
+    with pytest.raises(EarmarkError, match=r"last\.pt has no config, .*: it is no file of `python -m training stream`"):
+        tune_stream(clips, [(features, mels)], teacher, ARCHITECTURE, FRONT_END, CONFIG, tmp_path / "cut", resume=True)
 
 
 def test_a_sequence_says_whose_each_segment_is(taught):
@@ -139,6 +143,20 @@ def test_two_at_once_are_what_the_teacher_hears_in_their_sum(teacher, taught):
     np.testing.assert_allclose(frames, 10 * np.log10(summed), atol=1e-3)  # float32 through exp and log
     assert segments.shape == (LENGTHS[2], SMALL.segment_dim)
     assert tags.shape == (SMALL.classes,)
+
+
+def test_short_sounds_at_once_are_told_with_the_silence_that_the_teacher_needs(teacher, taught):
+    """The second and the eighth window are shorter than a window of the teacher may be."""
+    _, features, mels = taught
+    clean = mixed(mels.window(1), mels.window(7), FRONT_END, snr_db=3.0)
+    assert len(clean) < MIN_FRAMES
+    rest = np.tile(FRONT_END[1].silence(FRONT_END[0]), (MIN_FRAMES - len(clean), 1))
+    with torch.no_grad():
+        expected = teacher.segments(torch.from_numpy(np.concatenate((clean, rest)).T.copy())[None])[0].numpy()
+    rng = np.random.default_rng(1)
+    frames, segments, _ = _two_at_once([(features, mels)], Teacher(teacher, FRONT_END), (1, 7), 3.0, rng)
+    np.testing.assert_array_equal(frames, clean)  # the student hears no more than there is
+    np.testing.assert_array_equal(segments, expected[: LENGTHS[1]])
 
 
 def test_settings_out_of_range_are_errors():

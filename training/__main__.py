@@ -199,7 +199,7 @@ def stream(
     config = StreamTuningConfig(**parsed(context.args, defaults_of(StreamTuningConfig)))
     clips = read_clips(sounds)
     front_end = efficientat_mel()
-    heard = _heard_and_taught(clips, features, copies, front_end, "efficientat")
+    heard = _heard_and_taught(clips, features, copies, front_end)
     net = tune_stream(clips, heard, load_mn04(weights), STREAMING_MN04, front_end, config, out, resume=resume)
     (out / "features").mkdir(exist_ok=True)
     for copy, (taught, mels) in enumerate(heard):
@@ -350,7 +350,7 @@ def _expert_features(expert: str, weights: Path, collection: str, data: Path, ou
     print("\n".join(found.lines()))
 
 
-def _heard_and_taught(clips: list, features: Path, copies: int, front_end: tuple, name: str) -> list[tuple]:
+def _heard_and_taught(clips: list, features: Path, copies: int, front_end: tuple) -> list[tuple]:
     """The teacher's features of each copy, the clean one first, and the frames that a student hears of it."""
     from training.features import load
     from training.mels import extract_mels
@@ -358,7 +358,7 @@ def _heard_and_taught(clips: list, features: Path, copies: int, front_end: tuple
     teacher = load(sorted(features.glob("*-*.npz"))[:copies])
     if not teacher:
         raise FileNotFoundError(f"{features} holds no features: run `python -m training features` first")
-    paths = [features / "mels" / f"{name}-{copy}.npz" for copy in range(len(teacher))]
+    paths = [features / "mels" / f"streaming-{copy}.npz" for copy in range(len(teacher))]
     mels = [extract_mels(clips, copy, front_end, path=path) for copy, path in enumerate(paths)]
     return list(zip(teacher, mels, strict=True))
 

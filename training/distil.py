@@ -180,7 +180,8 @@ def distil(lessons: Lessons, exams: Sequence[Exam], config: DistilConfig, out: P
     last, step, before_s = out / "last.pt", 0, 0.0
     out.mkdir(parents=True, exist_ok=True)
     if resume and last.exists():
-        state = torch.load(last, map_location="cpu", weights_only=True)
+        kept = ("student", "optimiser", "config", "step", "seconds", "random")
+        state = read_own(last, kept, by="training distil")
         if not config.same_lessons(state["config"]):
             raise ValueError(f"{last} was trained with other settings: give them again, or another --out")
         student.load_state_dict(state["student"])

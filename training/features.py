@@ -25,6 +25,7 @@ from edge_runtime.mel import MelSpec, MelTables, log_mel
 from training.augment import masked, reverberant, roughened
 from training.panns import Panns
 from training.sounds import Clip, load_samples
+from training.stream_mn import StreamingMobileNet
 
 __all__ = [
     "MIN_FRAMES",
@@ -35,6 +36,7 @@ __all__ = [
     "hear_again",
     "load",
     "load_samples",
+    "padded_to",
     "rows_of",
     "save",
     "stacked",
@@ -45,8 +47,8 @@ WINDOW_SEGMENTS = 32
 SEGMENT_FRAMES = 32
 HOP_SEGMENTS = 16
 MIN_FRAMES = 192
-"""1.92 s: shorter clips are padded with silence to this, and only their own segments are kept. Of the PANNs family,
-which streams on every device, a segment is enough: what comes after a recording's end is not silence there."""
+"""1.92 s: shorter clips are padded with silence to this, and only their own segments are kept. Of a network that
+streams a segment is enough: what comes after a recording's end is not silence there."""
 
 
 class Encoder(Protocol):
@@ -112,10 +114,14 @@ def windows_of(
     for end in ends:
         first = max(0, end - WINDOW_SEGMENTS)
         part = frames[first * SEGMENT_FRAMES : end * SEGMENT_FRAMES]
-        if len(part) < min_frames:
-            part = np.concatenate((part, np.tile(silence, (min_frames - len(part), 1))))
-        windows.append((part, end - first))
+        windows.append((padded_to(min_frames, part, silence), end - first))
     return windows
+
+
+def padded_to(min_frames: int, frames: np.ndarray, silence: np.ndarray) -> np.ndarray:
+    """Frames (T, M), and of `silence (M,)` as many as they lack."""
+    missing = min_frames - len(frames)
+    return np.concatenate((frames, np.tile(silence, (missing, 1)))) if missing > 0 else frames
 
 
 def extract(
@@ -189,7 +195,7 @@ def rows_of(
     """The windows of a recording (n,): each one's segments (S, D), tags (C,), and `row`; `edit` changes the frames
     (T, M) that the network hears."""
     rows = []
-    min_frames = net.config.hop_frames if isinstance(net, Panns) else MIN_FRAMES
+    min_frames = net.config.hop_frames if isinstance(net, Panns | StreamingMobileNet) else MIN_FRAMES
     for frames, count in windows_of(log_mel(spec, tables, samples), tables.silence(spec), min_frames=min_frames):
         segments = net.segments(torch.from_numpy(edit(frames).T.copy())[None])[:, :count]  # (1, S, D)
         rows.append((segments[0].numpy(), net.classify(segments)[0].sigmoid().numpy(), row))

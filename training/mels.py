@@ -1,8 +1,8 @@
-"""Log-mel frames of every clip's windows, computed once and kept: what a student network hears.
+"""Log-mel frames of every clip's windows, computed once and kept: what a student that streams hears.
 
-mels = extract_mels(clips, 0, panns_mel(), path=Path("runs/features/mels/panns-0.npz"))
+mels = extract_mels(clips, 0, efficientat_mel(), path=Path("runs/features/mels/streaming-0.npz"))
 mels.window(row)                # (T, M) float16, in the order of the `Features` of the same copy
-both = mixed(mels.window(0), mels.window(1), panns_mel(), snr_db=6)
+both = mixed(mels.window(0), mels.window(1), efficientat_mel(), snr_db=6)
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_runtime.mel import MelSpec, MelTables, log_mel
 from training.augment import roughened
-from training.features import load_samples, windows_of
+from training.features import SEGMENT_FRAMES, load_samples, windows_of
 from training.sounds import Clip
 
 __all__ = ["FrontEnd", "Mels", "extract_mels", "mixed"]
@@ -75,4 +75,5 @@ def _windows(clip: Clip, row: int, copy: int, spec: MelSpec, tables: MelTables) 
     if copy:
         samples = roughened(samples, np.random.default_rng([copy, row]))
     frames = log_mel(spec, tables, samples)
-    return [window.astype(np.float16) for window, _ in windows_of(frames, tables.silence(spec))]
+    windows = windows_of(frames, tables.silence(spec), min_frames=SEGMENT_FRAMES)
+    return [window.astype(np.float16) for window, _ in windows]

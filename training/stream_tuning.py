@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.features import SEGMENT_FRAMES, Features
+from training.features import MIN_FRAMES, SEGMENT_FRAMES, Features, padded_to
 from training.mels import FrontEnd, Mels, mixed
 from training.mn import MobileNet
+from training.own_checkpoint import read_own
 from training.sounds import Clip
 from training.stream_mn import StreamingMobileNet, StreamingMobileNetConfig, save_streaming_mn
 
@@ -96,7 +97,8 @@ def tune_stream(
     last, first = out / "last.pt", 0
     parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
     if resume and last.exists():
-        state = torch.load(last, map_location="cpu", weights_only=True)
+        kept = (*parts, "config", "epoch", "rng", "torch_rng")
+        state = read_own(last, kept, by="training stream")
         if state["config"] != asdict(config):
             raise ValueError(f"{last} was trained with other settings: give them again, or another --out")
         for name, part in parts.items():
@@ -229,7 +231,9 @@ def _two_at_once(
         mixed(*(mels.window(row) for row in rows), teacher.front_end, snr_db=snr_db)
         for mels in (copies[0][1], copies[rng.integers(len(copies))][1])
     )
-    x = torch.from_numpy(clean.T.copy())[None]
+    spec, tables = teacher.front_end
+    told = padded_to(MIN_FRAMES, clean, tables.silence(spec))  # as a device of its own would pad them
+    x = torch.from_numpy(told.T.copy())[None]
     segments = teacher.net.segments(x)[:, : int(copies[0][0].lengths[rows[0]])]
     return heard, segments[0].numpy(), teacher.net.classify(segments)[0].sigmoid().numpy()
 
