@@ -23,6 +23,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.__main__ import SHARED
+from benchmarks.alone import run_alone
 from benchmarks.report import say
 from benchmarks.retrieval.alerts import loosest, scored
 from benchmarks.retrieval.contender import Contender
@@ -128,16 +129,7 @@ def main(
 
 
 def run() -> int:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(main)
-    try:
-        app(standalone_mode=True)
-    except (EarmarkError, FileNotFoundError, ValueError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    except SystemExit as done:
-        return int(done.code or 0)
-    return 0
+    return run_alone(main)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import typer
 
 from benchmarks import readme
 from benchmarks.__main__ import CACHE, JOBS, OUT, SHARED
+from benchmarks.alone import run_alone
 from benchmarks.blocks import filled
 from benchmarks.kept import RESULTS, kept, measured_block, revived
 from benchmarks.machine import machine_card
@@ -144,16 +145,7 @@ def main(
 
 
 def run() -> int:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(main)
-    try:
-        app(standalone_mode=True)
-    except (EarmarkError, FileNotFoundError, ValueError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    except SystemExit as done:
-        return int(done.code or 0)
-    return 0
+    return run_alone(main)
 
 
 if __name__ == "__main__":
