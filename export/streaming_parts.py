@@ -10,7 +10,9 @@ from edge_runtime.phrases import read_phrase_file, tidy
 from export.card import LICENCE, NOTICES
 from export.stream_encoder import StreamNet, stream_encoder
 from export.streaming_bundle import StreamingParts
+from training.bundle_encoder import streaming_mn_of
 from training.distil import load_student
+from training.encoders import is_bundle
 from training.features import load_samples
 from training.panns import CNN6, CNN10, CNN14, Panns, load_checkpoint, load_cnn14, load_net
 from training.sounds import read_clips
@@ -49,12 +51,15 @@ class StreamingAssembly:
 
 
 def load_encoder(path: Path, network: str) -> StreamNet:
-    """A folder of `distil` or of `stream`, a file of `save_net`, or, with `network` named, of the PANNs authors.
+    """A folder of `distil` or of `stream`, a bundle, a file of `save_net`, or, with `network` named, of the PANNs
+    authors.
 
     ValueError or EarmarkError: it is none of these.
     """
     if network and network not in NETWORKS:
         raise ValueError(f"network {network!r} is not known; there are {', '.join(NETWORKS)}")
+    if is_bundle(path):
+        return streaming_mn_of(path)
     if (path / FILE).is_file():
         return load_streaming_mn(path / FILE)
     if path.is_dir():

@@ -5,14 +5,15 @@ from typing import Any
 
 from training.flags import RUNS
 
-__all__ = ["encoder_of", "features_of", "tagger_of"]
+__all__ = ["encoder_of", "features_of", "is_bundle", "tagger_of"]
 
 FRONT_ENDS = ("lms", "mfcc")
 
 
 def encoder_of(student: Path | None, weights: Path) -> tuple[Any, tuple[Any, Any]]:
-    """The frozen encoder and its front end: mn04, the network of a folder that `distil` or `stream` wrote, or a front
-    end alone."""
+    """The frozen encoder and its front end: mn04, the network of a folder that `distil` or `stream` wrote, that of a
+    bundle, or a front end alone."""
+    from training.bundle_encoder import streaming_mn_of
     from training.distil import load_student
     from training.experts.lms import Lms
     from training.experts.mfcc import Mfcc
@@ -25,13 +26,21 @@ def encoder_of(student: Path | None, weights: Path) -> tuple[Any, tuple[Any, Any
         return load_mn04(weights), efficientat_mel()
     if str(student) in FRONT_ENDS:
         return {"lms": Lms, "mfcc": Mfcc}[str(student)](), lms_mel()
+    if is_bundle(student):
+        return streaming_mn_of(student, load_mn04(weights)), efficientat_mel()
     if (student / FILE).is_file():
         return load_streaming_mn(student / FILE), efficientat_mel()
     return load_student(student), panns_mel()
 
 
+def is_bundle(folder: Path) -> bool:
+    return (folder / "manifest.json").is_file()
+
+
 def features_of(student: Path | None) -> Path:
-    """Where its features lie if nothing else is said: each in a folder of its own."""
+    """Where its features lie if nothing else is said: each in a folder of its own, and none in a bundle."""
+    if student is not None and is_bundle(student):
+        return RUNS / "features" / student.resolve().name
     if student is None or str(student) in FRONT_ENDS:
         return RUNS / "features" / (student or "")
     return student / "features"

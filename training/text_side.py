@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BundleError, EarmarkError
 from edge_runtime.tokenizer import PADDING, Tokenizer, batch_of
+from training.graph_weights import as_bias, graph_weights
 from training.new_words import NewWord
 from training.own_checkpoint import read_own
 from training.pooling import MeanPool, NetRVLAD, pooling
@@ -66,13 +67,13 @@ class TextSide:
                 tower.turn.copy_(turn)
             if isinstance(tower.pool, NetRVLAD):
                 tower.pool.assignment.copy_(torch.from_numpy(weights["tower.assign"]))
-                _as_bias(tower.pool.norm, weights["tower.assign_bias"])
+                as_bias(tower.pool.norm, weights["tower.assign_bias"])
             by_cluster = torch.from_numpy(weights["tower.project"].T.copy()).view(joint, clusters, width)
             tower.project.weight.copy_(by_cluster.transpose(1, 2).flatten(1))  # D-major
             tower.project.bias.copy_(torch.from_numpy(weights["tower.project_bias"]))
             tower.gate.linear.weight.copy_(torch.from_numpy(weights["tower.gate"].T.copy()))
             tower.gate.linear.bias.zero_()
-            _as_bias(tower.gate.norm, weights["tower.gate_bias"])
+            as_bias(tower.gate.norm, weights["tower.gate_bias"])
         return cls(vocabulary, words, tower.eval(), TEMPERATURE)
 
     @property
@@ -116,25 +117,11 @@ class TextSide:
         return cls(state["vocabulary"], words, tower.eval(), state["temperature"])
 
 
-def _as_bias(norm: nn.BatchNorm1d, bias: np.ndarray) -> None:
-    """A batch norm that has been folded away: x + bias."""
-    norm.running_mean.zero_()  # type: ignore[operator, union-attr]
-    norm.running_var.fill_(1 - norm.eps)  # type: ignore[operator, union-attr]
-    norm.weight.fill_(1.0)
-    norm.bias.copy_(torch.from_numpy(bias))
-
-
 def _weights(path: Path, *, rows: int) -> dict[str, np.ndarray]:
     """The graph's stored numbers as float32, by the names that export/graphs.py gives them; "words" is the table."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise EarmarkError("a bundle's graphs are read with onnx: run `make setup`, or pip install onnx") from error
-    graph = onnx.load(path).graph
+    graph, stored = graph_weights(path)
     if any(node.op_type in ("LSTM", "ReduceMax") for node in graph.node):
         raise BundleError(f"{path.name} pools words by an LSTM or their maximum: finetune knows NetRVLAD and the mean")
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     found = {name: array.astype(np.float32) for name, array in stored.items() if name.startswith("tower.")}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:
