@@ -1,5 +1,6 @@
 """The table of recipes: trained once, read again, its figures on the validation split alone."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from tests.test_train import SMALL, made_up_clips, made_up_features, made_up_words, run  # noqa: E402
+from training import recipe_commands  # noqa: E402
 from training.extras import Extras  # noqa: E402
+from training.features import save  # noqa: E402
 from training.recipes import COLUMNS, Ground, figures, recipes  # noqa: E402
 from training.sampler import in_turn_segments  # noqa: E402
+from training.train_config import TrainConfig  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -50,3 +54,27 @@ def test_two_sounds_stand_one_after_the_other_in_one_window() -> None:
     short[:5] = 2
     joined, length = in_turn_segments([(long, 32), (short, 5)], np.random.default_rng(0))
     assert length == 21 and (joined[:16] == 1).all() and (joined[16:21] == 2).all() and not joined[21:].any()
+
+
+def test_evaluate_tells_each_checkpoint_and_the_mean_of_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = made_up_clips()
+    features = made_up_features(clips)
+    save(tmp_path / "made-up-0.npz", features)
+    monkeypatch.setattr(recipe_commands, "read_clips", lambda _: clips)
+    seeds = [TrainConfig(**{**vars(SMALL), "epochs": 2, "window": 8, "seed": seed}) for seed in (0, 1)]
+    runs = [tmp_path / f"seed-{config.seed}" for config in seeds]
+    part = features.cut(8)[0]  # as long as they were trained on
+    figures = [
+        run(out, config).evaluate(clips, part, "test").figures() for out, config in zip(runs, seeds, strict=True)
+    ]
+    capsys.readouterr()
+    recipe_commands.evaluate(runs, features=tmp_path, as_json=True)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [{name: each[name] for name in figures[0]} for each in told] == figures
+    recipe_commands.evaluate(runs, features=tmp_path)
+    values = [each["labels_a2t_map10"] for each in figures]
+    assert f"| labels_a2t_map10 | {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} |" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="holds no features"):
+        recipe_commands.evaluate(runs, features=tmp_path / "none")

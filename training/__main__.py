@@ -9,7 +9,7 @@
     python -m training extras                   # mixtures and still sounds, for train --joint and --still
     python -m training recipes                  # what each option of `train` is worth   -> benchmarks/results/
     python -m training narrow runs/train …      # the same model with shorter embeddings; `widths`: at what cost
-    python -m training evaluate runs/train      # a checkpoint, or a bundle's folder
+    python -m training evaluate runs/train      # a checkpoint, or a bundle's folder; of several the mean too
     python -m training finetune --data FOLDER   # a sound of one's own                -> runs/finetuned/
     python -m training compare features         # or poolings: the papers' tables here -> benchmarks/results/
     python -m training dataset NAME FOLDER      # a captioned collection: what of it is there
@@ -44,6 +44,7 @@ app.command()(paper_commands.experiment)
 app.command(context_settings=SETTINGS)(paper_commands.system)
 app.command()(recipe_commands.extras)
 app.command(context_settings=SETTINGS)(recipe_commands.recipes)
+app.command()(recipe_commands.evaluate)
 app.command()(recipe_commands.narrow)
 app.command()(recipe_commands.widths)
 
@@ -270,37 +271,6 @@ def finetune(
         print(f"training: nothing was written: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     print(json.dumps({"out": str(out), "own_r1": found.own}))
-
-
-@app.command()
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint's folder, or a bundle's.")],
-    split: str = "test",
-    sounds: Sounds = SHARED / "data/sounds",
-    features: Path = RUNS / "features",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line alone.")] = False,
-) -> None:
-    """Retrieval figures of one split, both directions: names, labels, captions."""
-    from training.evaluate import bundle_embedder, markdown
-    from training.evaluate import evaluate as score
-    from training.features import load
-    from training.train import Checkpoint
-
-    clips = read_clips(sounds)
-    if (model / "manifest.json").exists():
-        from rich.progress import track
-
-        embed_audio, embed_text = bundle_embedder(model)
-        chosen = [clip for clip in clips if clip.split == split]
-        listened = track(chosen, "listening", disable=not sys.stderr.isatty())
-        report = score(chosen, [embed_audio(clip.path) for clip in listened], embed_text)
-    else:
-        clean = load(sorted(features.glob("*-0.npz")))[0]
-        report = Checkpoint.load(model).evaluate(clips, clean, split)
-    if as_json:
-        print(json.dumps({"model": str(model), "split": split, **report.figures()}))
-    else:
-        print("\n".join(markdown(report, f"{model}, {split} split")))
 
 
 @app.command()

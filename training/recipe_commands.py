@@ -1,22 +1,29 @@
-"""The commands that choose how to train: what else is heard, what each option is worth, how wide an embedding need be.
+"""The commands that choose how to train: what else is heard, what each option is worth, how wide an embedding need be,
+and how good what was trained is.
 
 python -m training extras --student runs/stream --out runs/stream/features
 python -m training recipes --only "default,two sounds" --seeds 1
 python -m training narrow runs/stream/train --width 128 --out runs/stream/narrow
+python -m training evaluate runs/seed-0 runs/seed-1 runs/seed-2 --features runs/stream/features
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.encoders import encoder_of, tagger_of
+from training.encoders import encoder_of, is_bundle, tagger_of
 from training.flags import RUNS, SHARED, Sounds, Weights, defaults_of, parsed
-from training.sounds import read_clips
+from training.sounds import Clip, read_clips
 
-__all__ = ["extras", "narrow", "recipes", "widths"]
+if TYPE_CHECKING:
+    from training.evaluate import Report
+
+__all__ = ["evaluate", "extras", "narrow", "recipes", "widths"]
 
 
 def extras(
@@ -123,3 +130,63 @@ def widths(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(width_table([(str(each), Checkpoint.load(each)) for each in models], read_clips(sounds), clean[0]))
     print(path)
+
+
+def evaluate(
+    models: Annotated[list[Path], typer.Argument(help="Checkpoints' or bundles' folders; of several the mean too.")],
+    split: str = "test",
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Annotated[Path, typer.Option(help="What the checkpoints were trained on.")] = RUNS / "features",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON alone, a line for each.")] = False,
+) -> None:
+    """Retrieval figures of one split, both directions: names, labels, captions."""
+    from training.evaluate import markdown
+
+    clips = read_clips(sounds)
+    reports = [
+        _through_the_runtime(model, [clip for clip in clips if clip.split == split])
+        if is_bundle(model)
+        else _of_checkpoint(model, clips, features, split)
+        for model in models
+    ]
+    for model, report in zip(models, reports, strict=True):
+        if as_json:
+            print(json.dumps({"model": str(model), "split": split, **report.figures()}))
+        else:
+            print("\n".join([*markdown(report, f"{model}, {split} split"), ""]))
+    if len(models) > 1 and not as_json:
+        print("\n".join(_means(reports, split)))
+
+
+def _of_checkpoint(model: Path, clips: Sequence[Clip], features: Path, split: str) -> "Report":
+    """Of clips in windows as long as those that it was trained on."""
+    from training.features import WINDOW_SEGMENTS, load
+    from training.train import Checkpoint
+
+    found = sorted(features.glob("*-0.npz"))
+    if not found:
+        raise FileNotFoundError(
+            f"{features} holds no features: give --features, the folder that {model} was trained on"
+        )
+    checkpoint, clean = Checkpoint.load(model), load(found[:1])[0]
+    window = checkpoint.config.get("window", WINDOW_SEGMENTS)
+    return checkpoint.evaluate(clips, clean if window == WINDOW_SEGMENTS else clean.cut(window)[0], split)
+
+
+def _through_the_runtime(bundle: Path, clips: Sequence[Clip]) -> "Report":
+    from rich.progress import track
+
+    from training.evaluate import bundle_embedder
+    from training.evaluate import evaluate as score
+
+    embed_audio, embed_text = bundle_embedder(bundle)
+    listened = track(clips, "listening", disable=not sys.stderr.isatty())
+    return score(clips, [embed_audio(clip.path) for clip in listened], embed_text)
+
+
+def _means(reports: Sequence["Report"], split: str) -> list[str]:
+    from training.compare import cell
+
+    figures = [report.figures() for report in reports]
+    rows = [f"| {name} | {cell([each[name] for each in figures])} |" for name in figures[0]]
+    return [f"### {split} split, mean ± standard deviation of {len(reports)}", "", "| figure | % |", "|---|---|", *rows]

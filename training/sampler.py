@@ -25,6 +25,7 @@ from training.features import Features
 from training.joint_captions import at_once, in_turn
 from training.phrasings import varied
 from training.sounds import Clip
+from training.titles import readable_title
 from training.train_config import TrainConfig
 
 __all__ = ["Batch", "Sampler", "in_turn_segments", "padded", "text_of"]
@@ -80,6 +81,7 @@ class Sampler:
                 "--joint needs mixtures and --still needs still sounds beside the features: run `python -m training "
                 "extras` on them first"
             )
+        self._titles = [readable_title(clip.title, tokenizer) if config.titles else "" for clip in clips]
         self._windows: list[dict[int, np.ndarray]] = [copy.rows_by_clip() for copy in copies]
         self._mixed: dict[int, np.ndarray] = {}
         if self._extras.mixtures:  # none whose second sound is kept from training
@@ -156,6 +158,9 @@ class Sampler:
     def _text(self, heard: Heard, rng: np.random.Generator) -> tuple[str, bool]:
         """A text that fits, and whether it names both sounds."""
         if heard.other == ALONE or rng.random() < 0.5:
+            title = self._titles[heard.row]
+            if title and rng.random() < self._config.titles:
+                return title, False
             return text_of(self._clips[heard.row], rng), False
         pair = (self._clips[heard.row].label, self._clips[heard.other].label)
         words = random.Random(int(rng.integers(2**32)))

@@ -21,7 +21,8 @@ COLUMNS = ("file", "split", "label", "captions", "recording", "source", "seconds
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: where it is, what it is called, and the captions that people wrote for its parent recording."""
+    """One recording: where it is, what it is called, and the captions that people wrote for its parent recording;
+    `title`: its uploader's, often a file name."""
 
     path: Path
     split: str
@@ -31,6 +32,7 @@ class Clip:
     source: str
     licence: str
     rms_dbfs: float
+    title: str = ""
 
 
 def read_clips(root: Path) -> list[Clip]:
@@ -53,6 +55,7 @@ def read_clips(root: Path) -> list[Clip]:
                 source=row["source"],
                 licence=row["licence"],
                 rms_dbfs=float(row["rms_dbfs"]),
+                title=row.get("title") or "",
             )
             for row in rows
         ]

@@ -14,9 +14,9 @@ class TrainConfig:
     a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags. Windows
     of `window` segments at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop`
     of all windows are heard in part; `joint` of all examples are two sounds, half of them at once, half one after the
-    other; `still` sounds in which nothing happens are each step's negatives. `narrow_weight`: of the losses of
-    shortened embeddings (training/objective.py), beside the 1 of whole ones. `precision`: fp32, bf16 (half the time on
-    a CPU that has it), or auto: bf16 on a GPU."""
+    other; a clip that has a title is told by it `titles` of the times; `still` sounds in which nothing happens are each
+    step's negatives. `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1 of
+    whole ones. `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
 
     epochs: int = 80
     batch: int = 256
@@ -32,6 +32,7 @@ class TrainConfig:
     window: int = WINDOW_SEGMENTS
     crop: float = 0.0
     joint: float = 0.0
+    titles: float = 0.0
     still: int = 0
     narrow_weight: float = 0.0
     average: float = 0.98
@@ -60,5 +61,8 @@ class TrainConfig:
             raise ValueError(f"precision {self.precision!r} is not known; there are auto, fp32 and bf16")
         if not 2 <= self.window <= WINDOW_SEGMENTS:
             raise ValueError(f"windows of {self.window} segments are not there: give 2 to {WINDOW_SEGMENTS}")
+        shares = (self.own_share, self.crop, self.joint, self.titles)
+        if min(shares) < 0 or max(shares) > 1:
+            raise ValueError(f"shares out of range 0 to 1: {self}")
         if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0 or not 0 <= self.average < 1:
             raise ValueError(f"training settings out of range: {self}")
