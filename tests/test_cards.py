@@ -111,6 +111,18 @@ def test_a_line_holds_up_to_its_bound_and_few_queries_count_in_the_mean_alone() 
     assert at_bound.holds and not dataclasses.replace(dearest, found=0.71).holds
 
 
+def test_captions_have_a_line_by_cosines_and_one_as_the_archive_ranks() -> None:
+    def ranked(r10: float) -> dict:
+        return {"captions": {"r10": Interval(r10, r10, r10)}}
+
+    plain = {"clips": 900, "rankings": {"plain cosines": ranked(60.0)}}
+    assert lines({"search": plain}) == []
+    found = {"closed": figures(r10=60.0, r1=80.0), "search": {**plain, "rankings": {"hubs held down": ranked(75.0)}}}
+    held = {each.what: each.holds for each in lines(found)}
+    assert not held["captions search 900 clips: R@10, %"]
+    assert held["captions search 900 clips, hubs held down: R@10, %"]
+
+
 def figures(*, r10: float, r1: float) -> dict:
     """A closed suite of three figures: ESC-50 of 400 clips, labels both ways, 50 captions."""
 

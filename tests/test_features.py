@@ -21,8 +21,9 @@ from training.augment import (  # noqa: E402
     reverberant,
     roughened,
 )
+from training.beds import Beds  # noqa: E402
 from training.evaluate import evaluate, same_sound  # noqa: E402
-from training.features import MIN_FRAMES, Features, rows_of, windows_of  # noqa: E402
+from training.features import MIN_FRAMES, Features, extract, load, rows_of, windows_of  # noqa: E402
 from training.mel_tables import efficientat_mel, panns_mel  # noqa: E402
 from training.mels import FrontEnd, extract_mels  # noqa: E402
 from training.mn import MobileNetConfig  # noqa: E402
@@ -90,6 +91,24 @@ def test_so_does_the_streaming_mn04_and_whoever_learns_from_its_frames(seconds: 
     clip = Clip(tmp_path / "short.wav", "train", "noise", (), "recording", "made here", "CC0", -20.0)
     mels = extract_mels([clip], 0, efficientat_mel(), path=tmp_path / "mels.npz")
     np.testing.assert_array_equal(mels.window(0), frames[0].numpy().T.astype(np.float16))
+
+
+def test_roughened_copies_stand_in_a_background_where_that_is_asked(tmp_path: Path) -> None:
+    """A short clip then has windows as long as the stretch that it lies in; the clean copy stays as it is."""
+    torch.manual_seed(0)
+    net = StreamingMobileNet(StreamingMobileNetConfig(MobileNetConfig(width=0.1, classes=7))).eval()
+    soundfile.write(tmp_path / "short.wav", 0.5 * np.sin(np.arange(RATE_HZ // 2) / 9), RATE_HZ, subtype="FLOAT")
+    clips = [
+        Clip(tmp_path / "short.wav", split, "noise", (), f"r{i}", source, "CC0", -20.0)
+        for i, (split, source) in enumerate([("train", "esc50")] * 8 + [("train", "skmaad"), ("test", "skmaad")])
+    ]
+    plain = extract(clips, net, *efficientat_mel(), out=tmp_path, copies=1)
+    laid = extract(clips, net, *efficientat_mel(), out=tmp_path, copies=1, beds=1.0)
+    assert plain[0] == laid[0] and plain[1] != laid[1]
+    (clean, rough, bedded) = load([*plain, laid[1]])
+    assert set(clean.lengths) == set(rough.lengths) == {2}
+    assert bedded.lengths.min() >= 2 and bedded.lengths.max() <= 16 and len(set(bedded.lengths)) > 4
+    assert len(Beds.of(clips).ambiences) == 1  # none of the test split
 
 
 def filled_up(samples: np.ndarray, front_end: FrontEnd) -> torch.Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor
 from edge_runtime.heap import hand_back
 from edge_runtime.mel import MelSpec, MelTables, log_mel
 from training.augment import masked, reverberant, roughened
+from training.beds import Beds
 from training.panns import Panns
 from training.sounds import Clip, load_samples
 from training.stream_mn import StreamingMobileNet
@@ -134,24 +135,27 @@ def extract(
     copies: int,
     reverb: float = 0.0,
     masks: float = 0.0,
+    beds: float = 0.0,
     workers: int = 2,
 ) -> list[Path]:
     """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way; `reverb`
-    of their clips stand in a room, and of `masks` of their windows frames and bands are missing."""
+    of their clips stand in a room, `beds` of them in a background, and of `masks` of their windows frames and bands are
+    missing."""
     from rich.progress import Progress
 
     out.mkdir(parents=True, exist_ok=True)
     weights = hashlib.sha256(b"".join(t.numpy().tobytes() for t in net.state_dict().values())).hexdigest()[:12]
     kind = f"-{reverb:g}-{masks:g}" if reverb or masks else ""
+    kind += f"-beds-{beds:g}" if beds else ""
     paths = [out / f"{weights}-{copy}{kind if copy else ''}.npz" for copy in range(copies + 1)]
-    shares = (reverb, masks)
+    rough = Rough(reverb, masks, beds, Beds.of(clips) if beds else Beds([]))
     with Progress() as progress, ThreadPoolExecutor(workers) as pool:
         for copy, path in enumerate(paths):
             if path.exists():
                 continue
             task = progress.add_task(f"copy {copy} of {copies}", total=len(clips))
             rows = []
-            jobs = (pool.submit(_features_of, clip, i, copy, shares, net, spec, tables) for i, clip in enumerate(clips))
+            jobs = (pool.submit(_features_of, clip, i, copy, rough, net, spec, tables) for i, clip in enumerate(clips))
             for done, job in enumerate(list(jobs)):
                 rows += job.result()
                 if done % 16 == 0:  # what is kept lies between the maps of a network that are not: 16 GB in all
@@ -202,18 +206,31 @@ def rows_of(
     return rows
 
 
+@dataclass(frozen=True)
+class Rough:
+    """Shares of a roughened copy's clips that stand in a room or in one of the `backgrounds`, and of its windows that
+    lack frames and bands."""
+
+    reverb: float
+    masks: float
+    beds: float
+    backgrounds: Beds
+
+
 def _features_of(
-    clip: Clip, row: int, copy: int, shares: tuple[float, float], net: Encoder, spec: MelSpec, tables: MelTables
+    clip: Clip, row: int, copy: int, rough: Rough, net: Encoder, spec: MelSpec, tables: MelTables
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
     samples = load_samples(clip.path, spec.rate_hz)
     if not copy:
         return rows_of(samples, row, net, spec, tables)
-    (reverb, masks), rng = shares, np.random.default_rng([copy, row, 1])  # what `roughened` draws stays as it is
-    if rng.random() < reverb:
+    rng = np.random.default_rng([copy, row, 1])  # what `roughened` draws stays as it is
+    if rng.random() < rough.reverb:
         samples = reverberant(samples, rng)
+    if rough.beds and rng.random() < rough.beds:
+        samples = rough.backgrounds.lay(samples, rng)
     samples = roughened(samples, np.random.default_rng([copy, row]))
     return rows_of(
-        samples, row, net, spec, tables, lambda frames: masked(frames, rng) if rng.random() < masks else frames
+        samples, row, net, spec, tables, lambda frames: masked(frames, rng) if rng.random() < rough.masks else frames
     )
 
 

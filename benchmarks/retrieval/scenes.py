@@ -19,6 +19,7 @@ from benchmarks.retrieval.answers import AMBIENCES
 from benchmarks.retrieval.variants import rms
 from edge_runtime.synthesis import Studio, air
 from training.augment import RATE_HZ
+from training.beds import sounding_rms
 from training.sounds import Clip, load_samples
 
 __all__ = ["SNRS_DB", "Event", "Scene", "backgrounds_of", "plan_scenes", "sound_of"]
@@ -32,7 +33,6 @@ PAUSE_S = (5.0, 35.0)
 RECENT_LABELS = 3
 """Longest clips and shortest pauses: a 10 s window never holds more labels than these."""
 QUIET_DBFS = -60.0
-PART_S = 0.05
 BLOCK_S = 0.1
 
 
@@ -115,10 +115,3 @@ def sound_of(scene: Scene) -> Iterator[np.ndarray]:
     block = round(BLOCK_S * RATE_HZ)
     for start in range(0, count, block):
         yield sound[start : start + block]
-
-
-def sounding_rms(samples: np.ndarray) -> float:
-    """RMS of the parts that are within 40 dB of the loudest one."""
-    part = round(PART_S * RATE_HZ)
-    parts = np.array([rms(samples[start : start + part]) for start in range(0, len(samples), part)])
-    return float(np.sqrt(np.mean(parts[parts >= 0.01 * parts.max()] ** 2)))

@@ -14,9 +14,9 @@ from training.evaluate import same_sound
 from training.phrasings import tidy_label
 from training.sounds import Clip
 
-__all__ = ["PLAIN", "search", "search_tables"]
+__all__ = ["HUBS_HELD_DOWN", "PLAIN", "search", "search_tables"]
 
-PLAIN, SET = "plain cosines", "hubs held down"
+PLAIN, HUBS_HELD_DOWN = "plain cosines", "hubs held down"
 
 
 def search(contender: Contender, clips: Sequence[Clip], *, seed: int) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def search(contender: Contender, clips: Sequence[Clip], *, seed: int) -> dict[st
     popularity = contender.engine.bundle.popularity
     lowered = {PLAIN: [np.zeros(len(each), np.float32) for each in windows]}
     if popularity:
-        lowered[SET] = [popularity(each) for each in windows]
+        lowered[HUBS_HELD_DOWN] = [popularity(each) for each in windows]
     return {
         "clips": len(clips),
         "sharpness": contender.engine.bundle.manifest.match.sharpness,
