@@ -31,8 +31,9 @@ bundle: setup
 	$(BIN)/python -m training captions
 	$(BIN)/python -m training features
 	$(BIN)/python -m training stream
-	$(BIN)/python -m training train --features runs/stream/features --out runs/stream/train
-	$(BIN)/python -m export runs/stream/train edge_runtime/default_bundle --encoder runs/stream --profiles light
+	$(BIN)/python -m training train --features runs/stream/features --out runs/stream/train --narrow-weight 1 --window 16
+	$(BIN)/python -m export runs/stream/train edge_runtime/default_bundle --version 1.1.0 --encoder runs/stream \
+	  --profiles light
 	$(BIN)/python -m benchmarks.calibrate edge_runtime/default_bundle
 
 wheelhouse: $(VENV)/.dev

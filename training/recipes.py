@@ -43,6 +43,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "still sounds": {"still": 32},
     "windows of 5.12 s": {"window": 16},
     "cropped windows": {"crop": 0.5},
+    "uploaders' titles": {"titles": 0.3},
     "captions of no clip": {"bank_weight": 0.3},
     "tags weigh more": {"tag_weight": 1.0},
     "texts' teacher weighs more": {"caption_weight": 3.0},
