@@ -283,6 +283,7 @@ def finetune(
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of a lesson; default: as finetune.")] = None,
     sounds: Annotated[Path, typer.Option(help="The folder with clips.csv.")] = SHARED / "data/sounds",
+    page: Annotated[Path | None, typer.Option(help="Also write the tables there, as Markdown.")] = None,
     out: Out = OUT,
     as_json: Json = False,
 ) -> None:
@@ -292,7 +293,9 @@ def finetune(
     from training.finetune import FinetuneConfig
 
     config = FinetuneConfig(**({"steps": steps} if steps else {}))
-    _run(lambda: measure(Setting(sounds, checkpoint, features, label, clips, seeds), config), None, out, as_json)
+    asked = Setting(sounds, checkpoint, features, label, clips, seeds)
+    report, card = _run(lambda: measure(asked, config), None, out, as_json)
+    _write_page(page, "What a few clips of a new sound teach", report, card)
 
 
 @app.command()
