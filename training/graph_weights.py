@@ -1,6 +1,6 @@
 """What a bundle's graph stores, back in PyTorch's layers.
 
-model, stored = graph_weights(path)     # stored["c12"]: np.ndarray
+graph, stored = graph_weights(path)     # stored["c12"]: np.ndarray
 as_bias(norm, bias)                     # a batch norm that an export has folded away: x + bias
 """
 
