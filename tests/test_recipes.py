@@ -73,8 +73,10 @@ def test_evaluate_tells_each_checkpoint_and_the_mean_of_several(
     recipe_commands.evaluate(runs, features=tmp_path, as_json=True)
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [{name: each[name] for name in figures[0]} for each in told] == figures
-    recipe_commands.evaluate(runs, features=tmp_path)
+    recipe_commands.evaluate(runs, features=tmp_path, page=tmp_path / "page.md")
     values = [each["labels_a2t_map10"] for each in figures]
-    assert f"| labels_a2t_map10 | {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} |" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"| labels_a2t_map10 | {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} |" in shown
+    assert shown in (tmp_path / "page.md").read_text()
     with pytest.raises(FileNotFoundError, match="holds no features"):
         recipe_commands.evaluate(runs, features=tmp_path / "none")

@@ -19,8 +19,8 @@ WITHIN_S = 30
 SCENES = 5
 GROUPS = {
     "birds": ("birds chirping in the morning", "a single bird singing", "sparrows chirping"),
-    "chainsaw": ("a chainsaw in the forest",),
-    "rain": ("heavy rain pouring down", "light rain falling", "a thunderstorm with pouring rain", "rain on a window"),
+    "chainsaw": ("a running chainsaw",),
+    "rain": ("heavy rain pouring down", "rain falling", "a thunderstorm with pouring rain", "rain on a window"),
 }
 LABELS = {"birds": "chirping birds", "chainsaw": "chainsaw", "rain": "rain"}
 PLAYS = {  # what sounds one after another, ten seconds each; numbers are seconds of near silence
@@ -60,9 +60,11 @@ def scene(play, recordings, number):
 
 
 def test_chainsaw_and_birds_not_rain_within_30_s(recordings):
-    """Oracle: the moments of all groups' firings. Chainsaws of the test split are heard in two of five recordings, by
-    the bundle's own thresholds, which accept few false alerts."""
+    """Oracle: the moments of all groups' firings. That it fires at all is asked of most recordings, by the bundle's own
+    thresholds; a phrase that names a place ("a chainsaw in the forest") is heard in fewer of them."""
     engine = Engine.open()
+    for phrase in Watchlist(groups=GROUPS).phrases:
+        engine.phrases.add(phrase)
     rule = Rule.parse(f"chainsaw AND birds NOT rain WITHIN {WITHIN_S} s")
     watch = Watchlist(groups=GROUPS, rules={"poacher": rule})
     fired = dict.fromkeys(PLAYS, 0)
@@ -81,5 +83,5 @@ def test_chainsaw_and_birds_not_rain_within_30_s(recordings):
                 assert ("poacher" in names) == bool(right), (name, number, at)
                 alerts += [at] if "poacher" in names else []
             fired[name] += bool(alerts)
-    assert fired["birds, then a chainsaw"] >= 2
+    assert fired["birds, then a chainsaw"] > SCENES / 2
     assert sum(fired.values()) == fired["birds, then a chainsaw"], fired

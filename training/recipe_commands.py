@@ -137,6 +137,7 @@ def evaluate(
     split: str = "test",
     sounds: Sounds = SHARED / "data/sounds",
     features: Annotated[Path, typer.Option(help="What the checkpoints were trained on.")] = RUNS / "features",
+    page: Annotated[Path | None, typer.Option(help="Also write the tables there, as Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON alone, a line for each.")] = False,
 ) -> None:
     """Retrieval figures of one split, both directions: names, labels, captions."""
@@ -149,13 +150,21 @@ def evaluate(
         else _of_checkpoint(model, clips, features, split)
         for model in models
     ]
-    for model, report in zip(models, reports, strict=True):
-        if as_json:
+    tables = [
+        line
+        for model, report in zip(models, reports, strict=True)
+        for line in (*markdown(report, f"{model}, {split} split"), "")
+    ]
+    if len(models) > 1:
+        tables += _means(reports, split)
+    if as_json:
+        for model, report in zip(models, reports, strict=True):
             print(json.dumps({"model": str(model), "split": split, **report.figures()}))
-        else:
-            print("\n".join([*markdown(report, f"{model}, {split} split"), ""]))
-    if len(models) > 1 and not as_json:
-        print("\n".join(_means(reports, split)))
+    else:
+        print("\n".join(tables))
+    if page:
+        command = f"By `python -m training {' '.join(sys.argv[1:])}`."
+        page.write_text("\n".join(["# Names, labels and captions", "", command, "", *tables, ""]), encoding="utf-8")
 
 
 def _of_checkpoint(model: Path, clips: Sequence[Clip], features: Path, split: str) -> "Report":
