@@ -107,12 +107,18 @@ class Engine:
             yield Heard(window.start_s, window.end_s, self.phrases.match(window.embedding, k=k), window)
 
     def caption(self, path: str | Path, *, k: int = 5) -> tuple[Match, ...]:
-        """The k best phrases of a recording: each phrase counts with its best window."""
+        """The k best phrases of a recording: each phrase counts with its best window. As in a search, windows that are
+        near to every text (hiss between two sounds) are held down: scores and thresholds are less what they are near
+        to all (Bundle.popularity)."""
+        embeddings = self.embed_audio(path)
+        popularity = self.bundle.popularity
+        held_down = popularity(embeddings) if popularity else np.zeros(len(embeddings), np.float32)
         best: dict[str, Match] = {}
-        for embedding in self.embed_audio(path):
+        for embedding, less in zip(embeddings, held_down.tolist(), strict=True):
             for match in self.phrases.match(embedding, k=k):
-                if match.phrase not in best or match.score > best[match.phrase].score:
-                    best[match.phrase] = match
+                score = match.score - less
+                if match.phrase not in best or score > best[match.phrase].score:
+                    best[match.phrase] = Match(match.phrase, score, match.threshold - less)
         return tuple(sorted(best.values(), key=lambda match: -match.score)[:k])
 
     def embed_audio(self, path: str | Path) -> np.ndarray:

@@ -24,7 +24,17 @@ from training.metrics import average_precision_at_10
 from training.phrasings import tidy_label
 from training.sounds import Clip
 
-__all__ = ["AMBIENCE", "background_of", "bank_of", "calibrated", "equal_error", "noises", "sharpness_of", "thinned"]
+__all__ = [
+    "AMBIENCE",
+    "background_of",
+    "bank_of",
+    "best_scores",
+    "calibrated",
+    "equal_error",
+    "noises",
+    "sharpness_of",
+    "thinned",
+]
 
 AMBIENCE = ("speechcommands_noise", "blanket", "librosa_data", "skmaad")
 """Sources of long ambiences without an event of their own."""

@@ -88,10 +88,11 @@ def test_caption_prints_one_row_a_file_best_first(recordings, earmark, few_phras
 
 
 def test_caption_counts_each_phrase_with_its_best_window(recordings, few_phrases):
-    """Oracle: the cosines of every window with every phrase."""
+    """Oracle: the cosines of every window with every phrase, less how near each window is to any text."""
     engine = Engine.open(phrases=sorted(FEW))
-    cosines = engine.embed_audio(recordings / "twenty-five.flac") @ engine.bundle.embed_text(sorted(FEW)).T
-    best = dict(zip(sorted(FEW), cosines.max(axis=0), strict=True))
+    windows = engine.embed_audio(recordings / "twenty-five.flac")
+    scores = windows @ engine.bundle.embed_text(sorted(FEW)).T - engine.bundle.popularity(windows)[:, None]
+    best = dict(zip(sorted(FEW), scores.max(axis=0), strict=True))
     found = engine.caption(recordings / "twenty-five.flac", k=2)
     assert [match.phrase for match in found] == sorted(best, key=best.__getitem__, reverse=True)[:2]
     for match in found:

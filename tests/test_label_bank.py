@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from edge_runtime import Engine
 from edge_runtime.archive import Archive
 from edge_runtime.bundle import Bundle
 from edge_runtime.home import Home
 from edge_runtime.label_bank import NEAREST, LabelBank
+from edge_runtime.synthesis import Studio, church_bell, dog
 from edge_runtime.unit_rows import UnitRows
 from tests.test_archive import keep
 
@@ -115,3 +117,19 @@ def test_the_shipped_bundle_searches_by_what_helped_it_and_plainly_when_asked(ho
     assert [(hit.file, hit.start_s) for hit in plain] == [(hit.file, hit.start_s) for hit in again]
     # which thread sees a window first moves the last bit: products of other shapes round otherwise
     assert [hit.score for hit in plain] == pytest.approx([hit.score for hit in again], abs=1e-6)
+
+
+@pytest.mark.parametrize(("make", "phrase"), [(dog, "a dog barking"), (church_bell, "a church bell ringing")])
+def test_the_hiss_around_a_sound_does_not_take_its_caption(make, phrase, tmp_path):
+    """Four seconds of it in thirty of pink noise 20 dB below: noise alone is nearer to some text than the sound is."""
+    studio = Studio(32_000, 0)
+    sound = make(studio, 4.0)
+    sound *= 0.3 / np.abs(sound).max()
+    both = studio.noise(30.0, lambda f: 1 / np.sqrt(np.maximum(f, 20))) * 0.1 * np.sqrt(np.mean(sound**2))
+    studio.add(both, 12.0, sound)
+    soundfile.write(tmp_path / "yard.wav", both.astype(np.float32), 32_000, subtype="FLOAT")
+    engine = Engine.open()
+    best, *_ = engine.caption(tmp_path / "yard.wav")
+    nearest = (engine.embed_audio(tmp_path / "yard.wav") @ engine.phrases.embeddings().T).max(axis=0)
+    assert (best.phrase, best.heard) == (phrase, True)
+    assert list(engine.phrases)[nearest.argmax()] != phrase, "plain cosines would have told the noise"

@@ -39,11 +39,17 @@ class LabelTable:
 
     @classmethod
     def of(
-        cls, clips: Sequence[Clip], windows: Sequence[np.ndarray], texts: np.ndarray, labels: Sequence[str]
+        cls,
+        clips: Sequence[Clip],
+        windows: Sequence[np.ndarray],
+        texts: np.ndarray,
+        labels: Sequence[str],
+        *,
+        held_down: Sequence[np.ndarray] | None = None,
     ) -> "LabelTable":
-        """`windows[i] (W_i, E)` of clip i; `texts (L, E)` of the labels."""
+        """`windows[i] (W_i, E)` of clip i, `held_down[i] (W_i,)` if they are; `texts (L, E)` of the labels."""
         rows = [labels.index(clip.label) for clip in clips]
-        return cls(clips, list(labels), clip_scores(texts, windows), same_sound(labels)[:, rows])
+        return cls(clips, list(labels), clip_scores(texts, windows, held_down), same_sound(labels)[:, rows])
 
     def part(self, keep: np.ndarray, *, own_labels: bool = False) -> "LabelTable":
         """The clips of those rows, and with `own_labels` their labels alone."""

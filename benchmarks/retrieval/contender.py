@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.report import say
 from edge_runtime.engine import Engine, stream
 from edge_runtime.listener import Listener
+from export.background import best_scores
 
 __all__ = ["Contender", "clip_scores", "watched"]
 
@@ -59,10 +60,19 @@ class Contender:
         """(n, E)."""
         return self.engine.bundle.embed_text(texts)
 
+    def held_down(self, windows: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """How much a search and a caption lower each clip's windows (W_i, E), (W_i,); None where the bundle is set to
+        cosines."""
+        popularity = self.engine.bundle.popularity
+        return [popularity(each) for each in windows] if popularity else None
 
-def clip_scores(texts: np.ndarray, windows: Sequence[np.ndarray]) -> np.ndarray:
-    """Texts (L, E) against the windows (W_i, E) of each clip -> (L, N): a clip's score is that of its best window."""
-    return np.stack([(texts @ each.T).max(axis=1) for each in windows], axis=1)
+
+def clip_scores(
+    texts: np.ndarray, windows: Sequence[np.ndarray], held_down: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """Texts (L, E) against the windows (W_i, E) of each clip -> (L, N): a clip's score is that of its best window,
+    by cosines alone or less what each window is `held_down` by (W_i,)."""
+    return best_scores(texts, windows, held_down or [np.zeros(len(each), np.float32) for each in windows])
 
 
 def watched(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:

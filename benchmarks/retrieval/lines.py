@@ -123,7 +123,7 @@ def line_table(name: str, found: dict[str, Any]) -> Table:
         f"{name}: the lines that it should hold",
         ("line", "measured", "bound", "holds"),
         [
-            (each.what, f"{each.found:.1f}", f"{'≤' if each.at_most else '≥'} {each.bound:g}", _yes(each.holds))
+            (each.what, f"{each.found:z.1f}", f"{'≤' if each.at_most else '≥'} {each.bound:g}", _yes(each.holds))
             for each in lines(found)
         ],
     )
@@ -136,7 +136,7 @@ def fp32_table(name: str, found: dict[str, Any]) -> Table:
         f"{name}: quantised and fp32, %",
         ("figure", "queries", "quantised", "fp32", "change"),
         [
-            (figure, queries, f"{shipped[figure][0]:.1f}", f"{fp32[figure][0]:.1f}", f"{change:+.1f}")
+            (figure, queries, f"{shipped[figure][0]:.1f}", f"{fp32[figure][0]:.1f}", f"{change:+z.1f}")
             for figure, (change, queries) in changes.items()
         ],
     )

@@ -1,7 +1,8 @@
 """How a bundle bears the field: the test split through every variant of `variants.py`, and other words.
 
 Every figure stands beside the clean one, and the change of R@1 has an interval of its own: both are taken over the same
-draws of recordings.
+draws of recordings. Windows are held down as a caption and a search do it (Engine.caption): in a longer clip windows of
+noise alone have their say, and noise is near to every text.
 
 Mixtures ask for both sounds: how often is one of them the best label, are both among the first five.
 """
@@ -34,11 +35,15 @@ def robust(
     """Figures by the name of the variant; `heard[name][i] (W_i, E)` of clip i, over which `partners[i]` was mixed."""
     labels = sorted({clip.label for clip in clips})
     texts = contender.texts([tidy_label(label) for label in labels])
-    clean = LabelTable.of(clips, heard[CLEAN], texts, labels)
+
+    def table_of(windows: Sequence[np.ndarray]) -> LabelTable:
+        return LabelTable.of(clips, windows, texts, labels, held_down=contender.held_down(windows))
+
+    clean = table_of(heard[CLEAN])
     draws = Draws(clean.recordings, seed=seed)
     variants: dict[str, Any] = {"clean": _figures(clean, clean, draws, seed)}
     for variant in VARIANTS:
-        table = LabelTable.of(clips, heard[variant.name], texts, labels)
+        table = table_of(heard[variant.name])
         if variant.kind == MIXTURE:
             variants[variant.name] = _both_heard(table, partners, draws)
         else:

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.report import Table
 from benchmarks.retrieval.closed import queried
-from benchmarks.retrieval.contender import Contender
+from benchmarks.retrieval.contender import Contender, clip_scores
 from training.bootstrap import Draws, Interval, text_to_audio
 from training.evaluate import same_sound
 from training.phrasings import tidy_label
@@ -22,10 +22,9 @@ PLAIN, HUBS_HELD_DOWN = "plain cosines", "hubs held down"
 def search(contender: Contender, clips: Sequence[Clip], *, seed: int) -> dict[str, Any]:
     """By ranking, which is one alone where the bundle is set to cosines: the figures of labels and of captions."""
     windows = [contender.recording(clip.path) for clip in clips]
-    popularity = contender.engine.bundle.popularity
-    lowered = {PLAIN: [np.zeros(len(each), np.float32) for each in windows]}
-    if popularity:
-        lowered[HUBS_HELD_DOWN] = [popularity(each) for each in windows]
+    lowered: dict[str, list[np.ndarray] | None] = {PLAIN: None}
+    if held_down := contender.held_down(windows):
+        lowered[HUBS_HELD_DOWN] = held_down
     return {
         "clips": len(clips),
         "sharpness": contender.engine.bundle.manifest.match.sharpness,
@@ -34,26 +33,25 @@ def search(contender: Contender, clips: Sequence[Clip], *, seed: int) -> dict[st
 
 
 def _figures(
-    contender: Contender, clips: Sequence[Clip], windows: Sequence[np.ndarray], less: Sequence[np.ndarray], seed: int
+    contender: Contender,
+    clips: Sequence[Clip],
+    windows: Sequence[np.ndarray],
+    less: Sequence[np.ndarray] | None,
+    seed: int,
 ) -> dict[str, dict[str, Interval]]:
     labels = sorted({clip.label for clip in clips})
     recordings = [clip.recording for clip in clips]
-    scores = _scores(contender.texts([tidy_label(label) for label in labels]), windows, less)
+    scores = clip_scores(contender.texts([tidy_label(label) for label in labels]), windows, less)
     relevant = same_sound(labels)[:, [labels.index(clip.label) for clip in clips]]
     of_clips = [clip.label for clip in clips]
     found = {"labels": text_to_audio(scores, relevant, recordings=recordings, labels=of_clips, seed=seed)}
     captions = sorted({(text, clip.recording) for clip in clips for text in clip.captions})
     if captions:
         own = [recording for _, recording in captions]
-        scores = _scores(contender.texts([text for text, _ in captions]), windows, less)
+        scores = clip_scores(contender.texts([text for text, _ in captions]), windows, less)
         relevant = np.array(own)[:, None] == np.array(recordings)
         found["captions"] = queried(scores, relevant, Draws(own, seed=seed))
     return found
-
-
-def _scores(texts: np.ndarray, windows: Sequence[np.ndarray], less: Sequence[np.ndarray]) -> np.ndarray:
-    """texts (L, E) against the windows (W_i, E) of each clip, less what each is lowered by (W_i,) -> (L, N)."""
-    return np.stack([(texts @ each.T - by).max(axis=1) for each, by in zip(windows, less, strict=True)], axis=1)
 
 
 def search_tables(name: str, found: dict[str, Any]) -> list[Table]:

@@ -17,7 +17,7 @@ from edge_runtime.phrases import Phrases
 
 __all__ = ["Finding", "lint"]
 
-ALIKE = 0.85
+ALIKE = 0.9
 """Cosine of two texts from which on one is heard where the other is. Other words for one sound lie above, as "a dog
 barking" and "dogs bark" do; "a sheep bleating" and "a goat bleating", which people tell apart, lie below."""
 
