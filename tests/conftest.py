@@ -165,3 +165,9 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def twelve(recordings: Path) -> Path:
+    """Twelve seconds of noise."""
+    return recordings / "twelve.wav"

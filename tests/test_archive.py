@@ -4,34 +4,23 @@ import dataclasses
 import errno
 import os
 import shutil
-import sqlite3
-import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import soundfile
 
-from edge_runtime import Engine, synthesis
+from edge_runtime import Engine
 from edge_runtime.archive import Archive
 from edge_runtime.archive.day_file import DayFiles
 from edge_runtime.archive.record import record_type
 from edge_runtime.bundle import Bundle
-from edge_runtime.database import MIGRATIONS
-from edge_runtime.errors import AudioError, HomeError
+from edge_runtime.errors import HomeError
 from edge_runtime.home import Home
 from edge_runtime.listener import Window
 from edge_runtime.manifest import Manifest, sha256_of
 
 WIDTH = 64
 WINDOW_S, HOP_S = 10.0, 5.0
-SOUNDS = {
-    "dog.wav": synthesis.dog,
-    "bell.wav": synthesis.church_bell,
-    "rain.wav": synthesis.rain,
-    "siren.wav": synthesis.siren,
-}
 
 
 @pytest.fixture
@@ -306,182 +295,6 @@ def test_another_bundle_does_not_search_what_this_one_heard(recordings, home, bu
     assert other.bundle.fingerprint != Bundle.open().fingerprint
     assert other.search("rain") == []
     assert other.archive.other_models() == 1
-
-
-# --- files
-
-
-def test_indexing_an_unchanged_file_again_is_not_needed_and_a_changed_one_is_replaced(recordings, home, tmp_path):
-    path = tmp_path / "a.wav"
-    shutil.copy(recordings / "twelve.wav", path)
-    engine = Engine.open(home=home)
-    assert not engine.archive.holds(path)
-    engine.index(path)
-    assert engine.archive.holds(path)
-    before = engine.embed_audio(path)
-    shutil.copy(recordings / "twenty-five.flac", path)
-    assert not engine.archive.holds(path)
-    engine.index(path)
-    assert engine.archive.holds(path)
-    assert engine.archive.search(before[0], k=1)[0].score < 0.99, "the old sound is gone"
-    hits = engine.archive.search(engine.embed_audio(path)[-1], k=10)
-    assert hits[0].end_s == pytest.approx(25, abs=0.01)
-    assert {hit.file for hit in hits} == {str(path)}
-
-
-def test_the_same_size_and_another_time_is_another_file(recordings, home, tmp_path):
-    path = tmp_path / "a.wav"
-    shutil.copy(recordings / "five.wav", path)
-    engine = Engine.open(home=home)
-    engine.index(path)
-    os.utime(path, ns=(1, 1))
-    assert not engine.archive.holds(path)
-
-
-def test_indexing_a_file_twice_leaves_each_moment_once(recordings, home):
-    engine = Engine.open(home=home)
-    engine.index(recordings / "five.wav")
-    engine.index(recordings / "five.wav")
-    assert len(engine.archive.search(engine.embed_text("rain"), k=10)) == 1
-
-
-def test_search_finds_the_right_one_of_several_sounds(home, tmp_path):
-    """Asked by another performance of the same sound, as long as one window; oracle: float32 cosines over the same
-    windows, from which int8 may part by its rounding."""
-    engine = Engine.open(home=home)
-    for name, make in SOUNDS.items():
-        soundfile.write(tmp_path / name, _performed(make, seed=0, seconds=12), 32_000)
-        engine.index(tmp_path / name)
-    exact = {name: engine.embed_audio(tmp_path / name) for name in SOUNDS}
-    for name, make in SOUNDS.items():
-        soundfile.write(tmp_path / "again.wav", _performed(make, seed=1, seconds=10), 32_000)
-        query = engine.embed_audio(tmp_path / "again.wav")[0]
-        hits = engine.archive.search(query, k=4)
-        assert hits[0].file == str(tmp_path / name)
-        for hit in hits:
-            cosines = exact[hit.file.rpartition("/")[2]] @ query
-            bound = int8_bound(exact[hit.file.rpartition("/")[2]]).max()
-            assert np.abs(cosines - hit.score).min() <= bound
-            assert hit.score >= cosines.max() - 2 * bound
-
-
-def _performed(make, seed, seconds):
-    sound = make(synthesis.Studio(32_000, seed), float(seconds))
-    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
-
-
-def test_text_search_reaches_every_recording_best_first(recordings, home):
-    """Oracle: float32 embeddings of the same windows."""
-    engine = Engine.open(home=home)
-    for path in sorted(recordings.iterdir()):
-        engine.index(path)
-    windows = np.concatenate([engine.embed_audio(path) for path in recordings.iterdir()])  # (W, E)
-    cosines, popularity = windows @ engine.embed_text("a dog barking"), engine.bundle.popularity(windows)
-    rounding = 1e-2  # int8 moves a cosine of trained embeddings by a few thousandths, a mean of cosines by no more
-    assert np.abs(popularity).max() > 5 * rounding, "else one order could pass for the other"
-    for plain, scores in ((True, cosines), (False, cosines - popularity)):
-        hits = engine.search("a dog barking", k=20, plain=plain)
-        assert {hit.file for hit in hits} == {str(path) for path in recordings.iterdir()}
-        assert hits == sorted(hits, key=lambda hit: -hit.score)
-        assert abs(hits[0].score - scores.max()) < rounding
-        assert all(np.abs(cosines - hit.cosine).min() < rounding for hit in hits)
-
-
-def test_half_a_window_between_archived_windows(recordings, home):
-    """25 s: windows at each half window, and the tail."""
-    engine = Engine.open(home=home)
-    engine.index(recordings / "twenty-five.flac")
-    assert engine.archive.windows() == len(engine.embed_audio(recordings / "twenty-five.flac"))
-
-
-def test_a_recording_of_a_sample_is_refused_and_not_archived(home, tmp_path):
-    soundfile.write(tmp_path / "one.wav", np.ones(1, np.float32), 32_000)
-    engine = Engine.open(home=home)
-    for refused in (engine.index, engine.embed_audio, engine.caption):
-        with pytest.raises(AudioError, match="too short"):
-            refused(tmp_path / "one.wav")
-    assert not engine.archive.holds(tmp_path / "one.wav")
-
-
-def test_progress_reaches_the_end(recordings, home):
-    told: list[float] = []
-    assert Engine.open(home=home).index(recordings / "twelve.wav", progress=told.append) == pytest.approx(12)
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(12)
-
-
-# --- the home
-
-
-def test_a_home_that_two_make_at_once_is_made_once(home):
-    """The other process holds the lock when this one finds no tables, and has made them when this one gets it."""
-    home.mkdir()
-    other = sqlite3.connect(home / "earmark.sqlite", isolation_level=None)
-    other.execute("pragma journal_mode = wal")
-    other.execute("begin immediate")
-    with ThreadPoolExecutor() as pool:
-        mine = pool.submit(Home.open, home)
-        time.sleep(0.3)
-        MIGRATIONS[0](other)
-        other.execute("pragma user_version = 1")
-        other.execute("insert into phrase values ('a dog', 1, 0)")
-        other.execute("commit")
-        assert mine.result(timeout=30).vocabulary([]) == ["a dog"]
-
-
-def test_a_home_that_was_never_finished_reads_as_absent(home):
-    home.mkdir()
-    (home / "earmark.sqlite").touch()
-    assert Home.open(home, write=False) is None
-    assert Home.open(home).vocabulary(["rain"]) == ["rain"]
-
-
-def test_a_home_of_a_newer_earmark_is_refused(home):
-    store = Home.open(home)
-    store.db.execute("pragma user_version = 99")
-    for write in (True, False):
-        with pytest.raises(HomeError, match="newer earmark"):
-            Home.open(home, write=write)
-
-
-def test_a_home_that_is_no_database_is_refused_when_read_and_made_again_when_written(home, caplog):
-    store = Home.open(home)
-    store.keep_phrases(["a dog"], kept=True)
-    store.close()
-    (home / "earmark.sqlite").write_text("not a database " * 100)
-    with pytest.raises(HomeError, match="doctor --repair"):
-        Home.open(home, write=False)
-    assert Home.open(home).vocabulary([]) == ["a dog"]
-    (aside,) = home.glob("earmark.sqlite.damaged-*")
-    assert aside.read_text().startswith("not a database")
-    assert aside.name in caplog.text
-
-
-def test_a_transaction_is_all_or_nothing(home):
-    store = Home.open(home)
-    store.keep_phrases(["a dog"], kept=True)
-    with pytest.raises(sqlite3.Error), store.transaction():
-        store.db.execute("delete from phrase")
-        store.db.execute("no such statement")
-    assert store.vocabulary([]) == ["a dog"]
-
-
-def test_reading_a_home_writes_nothing(home, recordings):
-    writer = Engine.open(home=home)
-    writer.index(recordings / "five.wav")
-    writer.home.close()
-    before = _listing(home)
-    engine = Engine.open(home=home, write=False)
-    engine.search("rain")
-    engine.caption(recordings / "five.wav")
-    engine.home.close()
-    assert _listing(home) == before
-
-
-def _listing(folder):
-    """Names, sizes and times of all files but those that SQLite makes to lock by, whoever reads."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal")))
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
 def test_records_have_one_size():
