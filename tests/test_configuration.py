@@ -105,6 +105,7 @@ WRONG = {
     "two pipes": (WHOLE.replace('"recordings"', '"-"\nrate_hz = 8000'), 23, "sources[3].input is '-' again"),
     "no rate": (WHOLE.replace("rate_hz = 16000\n", ""), 22, "sources[3].input is '-' and lacks a rate_hz"),
     "a rate": (WHOLE.replace("archive = false", "rate_hz = 16000"), 13, "sources[1].input"),
+    "a gain": (WHOLE.replace("archive = false", "gain_db = 99"), 14, "sources[1].gain_db"),
     "a file's URL": (
         WHOLE.replace('"mic:USB"', '"file:///etc/passwd"'),
         9,

@@ -255,6 +255,31 @@ def test_where_speech_is_dropped_its_windows_are_not_archived(earmark, tmp_path)
     assert found == {"silence": [0, 1, 2, 3, 4, 5], "drop": [0, 1, 4, 5]}
 
 
+def test_a_quiet_source_is_heard_as_loud_as_its_gain_makes_it_and_clipped_as_it_came(earmark, scene, tmp_path):
+    """The scene 40 dB down, and heard 40 dB louder: the same windows are told, and events; its clips are quiet."""
+    sound, rate_hz = soundfile.read(scene, dtype="float32")
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, 0.01 * sound, rate_hz, subtype="FLOAT")
+    path = earmark.home.parent / "field.toml"
+    told = {}
+    for name, file, gain in (("loud", scene, ""), ("quiet", quiet, "gain_db = 40"), ("faint", quiet, "")):
+        home = earmark.home.with_name(name)
+        source = f'[[sources]]\nname = "yard"\ninput = "{file}"\n{gain}\n'
+        path.write_text(f'home = "{home}"\nspeech = "keep"\n{source}[clips]\n[[sinks]]\nto = "-"\ntell = ["windows"]\n')
+        ran = earmark("run", path)
+        assert ran.code == 0
+        windows = [row["matches"] for row in ran.rows if row["type"] == "window"]
+        told[name] = [(best["phrase"], best["score"]) for best, *_ in windows]
+    assert [phrase for phrase, _ in told["quiet"]] == [phrase for phrase, _ in told["loud"]]
+    scores = {name: np.array([score for _, score in rows]) for name, rows in told.items()}
+    # 0.01 is no power of two: samples are off by a float32's rounding, which may move an int8 step
+    np.testing.assert_allclose(scores["quiet"], scores["loud"], atol=0.01)
+    assert np.abs(scores["faint"] - scores["loud"]).max() > 0.05
+    events = earmark("events", "list", "--json", "--home", earmark.home.with_name("quiet")).rows
+    clips = [earmark.home.with_name("quiet") / row["clip"] for row in events if row["clip"]]
+    assert clips and all(np.abs(soundfile.read(clip)[0]).max() <= 0.0101 for clip in clips)
+
+
 def test_the_ledger_tells_what_each_second_of_a_live_source_was(earmark, noise):
     """The pipe gives 4 s of sound in as many."""
     with running(earmark, PIPE) as service:

@@ -42,13 +42,14 @@ class ClockSettings:
 class SourceSettings:
     """Where sound comes from, by a `name` of its own; `input` as in `earmark listen SOURCE`. `rate_hz`: of the PCM on
     standard input, which has no header. `watch`: a folder's new files too, for ever. `archive`: whether its windows are
-    kept."""
+    kept. `gain_db`: how much louder the model hears it than it comes, for a quiet microphone; clips stay as it came."""
 
     name: str
     input: str
     rate_hz: Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ)] | None = None
     watch: bool = False
     archive: bool = True
+    gain_db: Annotated[float, Between(-40, 60)] = 0.0
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

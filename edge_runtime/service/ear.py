@@ -41,6 +41,7 @@ class Ear:
 
     def __init__(self, settings: SourceSettings, station: Station, keeper: Keeper, account: Account) -> None:
         self._name = settings.name
+        self._gain = np.float32(10 ** (settings.gain_db / 20))
         self._keeper = keeper
         self._account = account
         self._station = self._next_station = station
@@ -74,7 +75,8 @@ class Ear:
             part = block[start : start + longest]
             if self._clips:
                 self._clips.push(part)
-            for window in self._listener.push(self._resampler.push(part)):
+            louder = part if self._gain == 1 else self._gain * part
+            for window in self._listener.push(self._resampler.push(louder)):
                 windows += self._take(window)
             seconds = len(part) / self._stretch.rate_hz
             self._keeper.heard(seconds)
