@@ -155,6 +155,18 @@ def test_seconds_count_over_a_folder(recordings, earmark):
     assert last == {str(recordings / "five.wav"): 5.0, str(recordings / "twelve.wav"): 2.0}
 
 
+def test_a_gain_makes_up_for_a_quiet_microphone(twelve, earmark, tmp_path):
+    """A quarter of the level, a power of two: with 20 log10(4) dB of gain all is heard to the last digit told."""
+    sound, rate_hz = soundfile.read(twelve, dtype="float32")
+    soundfile.write(tmp_path / "quiet.wav", sound / 4, rate_hz, subtype="FLOAT")
+    quiet = ("listen", tmp_path / "quiet.wav", "--json", "--no-archive")
+    loud, louder = earmark("listen", twelve, "--json", "--no-archive"), earmark(*quiet, "--gain-db", 20 * np.log10(4))
+    assert loud.code == louder.code == 0
+    assert louder.rows[0]["matches"] == loud.rows[0]["matches"]
+    assert earmark(*quiet).rows[0]["matches"] != loud.rows[0]["matches"]
+    assert earmark(*quiet, "--gain-db", 99).code == 2
+
+
 def test_listening_to_a_folder_hears_each_file_from_its_start(recordings, earmark):
     ran = earmark("listen", recordings, "--json", "--no-archive")
     assert (ran.code, ran.err) == (0, "")

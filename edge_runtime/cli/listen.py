@@ -28,6 +28,7 @@ from edge_runtime.cli.options import (
 from edge_runtime.clock import Clock
 from edge_runtime.engine import Engine, Heard
 from edge_runtime.errors import AudioError, EarmarkError
+from edge_runtime.gain import LEAST_DB, MOST_DB, Gain
 from edge_runtime.ledger import Account, Ledger
 from edge_runtime.phrases import Match
 from edge_runtime.sources import LiveSource, Stretch, open_source
@@ -49,6 +50,9 @@ def listen(
     as_json: Json = False,
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Keep nothing.")] = False,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate of PCM on stdin, in Hz.")] = None,
+    gain_db: Annotated[
+        float, typer.Option("--gain-db", min=LEAST_DB, max=MOST_DB, help="Make it so much louder: a quiet microphone.")
+    ] = 0.0,
     profile: Profile = None,
     graph_engine: GraphEngine = None,
     provisional: Annotated[
@@ -75,7 +79,12 @@ def listen(
         source, rate_hz=rate, refused=refuse, memory=engine.home.path / "microphones.json" if engine.home else None
     )
     session = Session(
-        engine, keep=not no_archive, live_phrases=phrases is None, seconds=seconds, provisional=provisional
+        engine,
+        keep=not no_archive,
+        live_phrases=phrases is None,
+        seconds=seconds,
+        provisional=provisional,
+        louder=Gain(gain_db),
     )
     try:
         for stretch in session.stretches(sound):
@@ -175,13 +184,21 @@ class Session:
     was heard."""
 
     def __init__(
-        self, engine: Engine, *, keep: bool, live_phrases: bool, seconds: float | None, provisional: bool = False
+        self,
+        engine: Engine,
+        *,
+        keep: bool,
+        live_phrases: bool,
+        seconds: float | None,
+        provisional: bool = False,
+        louder: Gain | None = None,
     ) -> None:
         self._engine = engine
         self._keep = keep
         self._live_phrases = live_phrases
         self._seconds = seconds
         self._provisional = provisional
+        self._louder = louder or Gain(0.0)
         self._changes = -1
         self._clock: Clock | None = None
         self._opened: Account | None = None
@@ -267,7 +284,7 @@ class Session:
                 self._clock.look()
                 self._ledger.heard(block)
             self._take_new_phrases()
-            yield block
+            yield self._louder(block)
             if self.stopped:
                 return
 

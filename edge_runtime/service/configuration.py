@@ -16,6 +16,7 @@ from edge_runtime.clock import Trust
 from edge_runtime.errors import AudioError, PhraseError
 from edge_runtime.events.clips import ClipSettings
 from edge_runtime.events.retention import Retention
+from edge_runtime.gain import LEAST_DB, MOST_DB
 from edge_runtime.matching.matcher import Watchlist
 from edge_runtime.matching.rule import Rule
 from edge_runtime.phrases import tidy
@@ -49,7 +50,7 @@ class SourceSettings:
     rate_hz: Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ)] | None = None
     watch: bool = False
     archive: bool = True
-    gain_db: Annotated[float, Between(-40, 60)] = 0.0
+    gain_db: Annotated[float, Between(LEAST_DB, MOST_DB)] = 0.0
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

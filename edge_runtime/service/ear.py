@@ -19,6 +19,7 @@ from edge_runtime.events.clip_folder import ClipFolder
 from edge_runtime.events.clips import LONGEST_BLOCK_S, ClipRecorder
 from edge_runtime.events.event import Event
 from edge_runtime.events.speech import SpeechGate
+from edge_runtime.gain import Gain
 from edge_runtime.ledger import Account
 from edge_runtime.listener import Listener, Window
 from edge_runtime.matching.firing import Firing
@@ -41,7 +42,7 @@ class Ear:
 
     def __init__(self, settings: SourceSettings, station: Station, keeper: Keeper, account: Account) -> None:
         self._name = settings.name
-        self._gain = np.float32(10 ** (settings.gain_db / 20))
+        self._louder = Gain(settings.gain_db)
         self._keeper = keeper
         self._account = account
         self._station = self._next_station = station
@@ -75,8 +76,7 @@ class Ear:
             part = block[start : start + longest]
             if self._clips:
                 self._clips.push(part)
-            louder = part if self._gain == 1 else self._gain * part
-            for window in self._listener.push(self._resampler.push(louder)):
+            for window in self._listener.push(self._resampler.push(self._louder(part))):
                 windows += self._take(window)
             seconds = len(part) / self._stretch.rate_hz
             self._keeper.heard(seconds)
