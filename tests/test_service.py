@@ -56,6 +56,8 @@ def test_sigterm_keeps_what_was_heard_to_the_last_sample(earmark, noise):
     (row,) = status.rows
     assert not row["running"]
     assert row["sources"][0]["heard_s"] == pytest.approx(7.3)
+    # in whole decibels and tenths, of samples rounded to 16 bits
+    assert row["sources"][0]["peak_dbfs"] == pytest.approx(20 * np.log10(np.abs(noise(7.3)).max()), abs=0.06)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -57,9 +57,10 @@ def _tell(report: dict[str, Any], *, running: bool, age_s: float | None) -> None
     )
     for source in report["sources"]:
         quiet = "no sound yet" if source["quiet_s"] is None else f"sound {source['quiet_s']:.1f} s before"
+        peak = f", peak {source['peak_dbfs']:.0f} dBFS" if source.get("peak_dbfs") is not None else ""
         lost = {"windows": source["unkept_windows"], "events": source["unkept_events"]}
         unkept = "".join(f", {count} {what} not kept" for what, count in lost.items() if count)
         heard = f"heard {clock(source['heard_s'])}, lost {source['lost_s']:.1f} s"
-        print(f"  {source['name']}: {source['state']}, {quiet}, {heard}{unkept}")
+        print(f"  {source['name']}: {source['state']}, {quiet}{peak}, {heard}{unkept}")
         if source["trouble"]:
             print(f"    {source['trouble']}")

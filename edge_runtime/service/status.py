@@ -28,13 +28,15 @@ MAX_BYTES = 1 << 20
 @dataclass(frozen=True)
 class SourceReport:
     """One source: what it is doing (`state`), what keeps it from sounding (`trouble`), how long ago sound went through
-    (None: never), what it has heard and what it knows to be lost, and what it could not keep."""
+    (None: never), how loud it came in its last hour, what it has heard and what it knows to be lost, and what it could
+    not keep."""
 
     name: str
     input: str
     state: str
     trouble: str | None
     quiet_s: float | None
+    peak_dbfs: float | None
     heard_s: float
     lost_s: float
     windows: int

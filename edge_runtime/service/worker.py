@@ -18,6 +18,7 @@ from edge_runtime.ledger import Ledger
 from edge_runtime.service.configuration import SourceSettings
 from edge_runtime.service.ear import Ear
 from edge_runtime.service.keeper import Counts, Keeper
+from edge_runtime.service.level import Level
 from edge_runtime.service.station import Station
 from edge_runtime.service.status import SourceReport
 from edge_runtime.service.watchdog import Pulse
@@ -49,6 +50,7 @@ class Worker:
         self._ended = self._told = self._trouble = ""
         self._telling = threading.Lock()
         self._heard_s = 0.0
+        self._level = Level()
         self._windows = self._restarts = 0
         self._unkept = Counts()
 
@@ -93,6 +95,7 @@ class Worker:
             state=self.state,
             trouble=self._trouble or self._source.trouble,
             quiet_s=quiet_s,
+            peak_dbfs=self._level.peak_dbfs,
             heard_s=round(self._heard_s, 2),
             lost_s=round(self._source.lost_s, 2),
             windows=self._windows,
@@ -157,9 +160,11 @@ class Worker:
                     ear.begin(stretch)
                     for block in stretch.blocks():
                         self._busy_since_s = time.monotonic()
+                        seconds = len(block) / stretch.rate_hz
                         account.heard(block)
+                        self._level.hear(block, seconds)
                         self._windows += ear.hear(block)
-                        self._heard_s += len(block) / stretch.rate_hz
+                        self._heard_s += seconds
                         if self._heard_s - trimmed_s > HEAP_S:
                             hand_back()
                             trimmed_s = self._heard_s
