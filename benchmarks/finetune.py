@@ -25,9 +25,9 @@ from training.finetune import finetune as learn
 from training.finetune_gate import Standing, standing
 from training.gates import drop_gates
 from training.hold_out import HoldOut
+from training.label_names import tidy_label
 from training.memory import Memory
 from training.new_words import new_words
-from training.phrasings import tidy_label
 from training.sounds import Clip, read_clips
 from training.text_side import TextSide
 from training.train import MAX_WORDS, Checkpoint

@@ -20,8 +20,8 @@ from edge_runtime.label_bank import NEAREST, LabelBank
 from edge_runtime.manifest import MatchSpec
 from edge_runtime.unit_rows import UnitRows
 from training.evaluate import same_sound
+from training.label_names import tidy_label
 from training.metrics import average_precision_at_10
-from training.phrasings import tidy_label
 from training.sounds import Clip
 
 __all__ = [

@@ -22,8 +22,9 @@ from training.extras import (  # noqa: E402
 )
 from training.features import Features  # noqa: E402
 from training.joint_captions import AT_ONCE, BACKGROUND_DB, BEHIND, IN_TURN, at_once, in_turn  # noqa: E402
+from training.label_names import tidy_label  # noqa: E402
 from training.mel_tables import lms_mel  # noqa: E402
-from training.phrasings import phrasings_of, tidy_label  # noqa: E402
+from training.phrasings import phrasings_of  # noqa: E402
 from training.sampler import ALONE, Sampler  # noqa: E402
 from training.sounds import Clip  # noqa: E402
 from training.train_config import TrainConfig  # noqa: E402

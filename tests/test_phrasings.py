@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.phrasings import PHRASINGS, SAME_SOUND, TEMPLATES, phrasings_of, tidy_label, varied
+from training.label_names import SAME_SOUND, tidy_label
+from training.phrasings import PHRASINGS, TEMPLATES, phrasings_of, varied
 
 PACKS = {"cdda_cc_sounds", "openclonk"}
 """Their labels come from file names; every label of all other sources is phrased by hand."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.label_names import SAME_SOUND, tidy_label
 from training.metrics import Ranking, ranking
-from training.phrasings import SAME_SOUND, tidy_label
 from training.sounds import Clip
 
 __all__ = ["NAMED_SOURCES", "Report", "bundle_embedder", "evaluate", "markdown", "same_sound", "selection_score"]

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from edge_runtime.tokenizer import Tokenizer, batch_of
 from training.evaluate import same_sound
+from training.label_names import tidy_label
 from training.losses import cross_modal_info_nce, one_way_info_nce
 from training.memory import Memory
-from training.phrasings import PHRASINGS, phrasings_of, tidy_label
+from training.phrasings import PHRASINGS, phrasings_of
 from training.retrieval import Tower
 from training.sampler import text_of
 from training.sounds import Clip

@@ -17,8 +17,8 @@ import numpy as np
 from training.evaluate import Report, same_sound
 from training.finetune import old_labels
 from training.gates import MAX_DROP, Gate, drop_gates
+from training.label_names import tidy_label
 from training.memory import Memory
-from training.phrasings import tidy_label
 from training.text_side import TextSide
 
 __all__ = ["Standing", "finetune_gates", "standing"]

@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from training.phrasings import SAME_SOUND
+from training.label_names import SAME_SOUND
 from training.sounds import Clip
 
 __all__ = ["HELD", "PROTOCOLS", "SOURCES", "HoldOut"]

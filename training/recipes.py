@@ -21,8 +21,8 @@ from training.compare import cell, commit
 from training.evaluate import evaluate, same_sound
 from training.extras import Extras
 from training.features import Features
+from training.label_names import tidy_label
 from training.metrics import ranks
-from training.phrasings import tidy_label
 from training.sampler import in_turn_segments
 from training.sounds import Clip
 from training.train import Checkpoint, train

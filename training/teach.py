@@ -22,10 +22,10 @@ from training.augment import RATE_HZ, roughened
 from training.finetune import FinetuneConfig, finetune
 from training.finetune_gate import Standing, finetune_gates, standing
 from training.gates import judge
+from training.label_names import tidy_label
 from training.memory import MEMORY, Memory
 from training.new_words import NewWord, new_words
 from training.own_sounds import HELD, read_own
-from training.phrasings import tidy_label
 from training.sounds import Clip, load_samples
 from training.text_side import TextSide
 from training.train import MAX_WORDS

@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.retrieval.contender import Contender, clip_scores
 from training.bootstrap import Draws, Interval, text_to_audio
 from training.evaluate import NAMED_SOURCES, same_sound
+from training.label_names import tidy_label
 from training.metrics import average_precision_at_10, ranks
-from training.phrasings import tidy_label
 from training.sounds import Clip
 
 __all__ = ["LabelTable", "closed", "queried"]

@@ -27,7 +27,7 @@ from edge_runtime.tokenizer import Tokenizer
 from training.bootstrap import Draws, Interval
 from training.features import Features, class_names, load
 from training.hold_out import HoldOut
-from training.phrasings import tidy_label
+from training.label_names import tidy_label
 from training.sounds import Clip
 from training.train import Checkpoint
 

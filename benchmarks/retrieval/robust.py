@@ -20,8 +20,8 @@ from benchmarks.retrieval.variants import MIXTURE, VARIANTS
 from edge_runtime.errors import EarmarkError
 from training.bootstrap import Draws, Interval
 from training.evaluate import same_sound
+from training.label_names import tidy_label
 from training.metrics import ranks
-from training.phrasings import tidy_label
 from training.sounds import Clip
 
 __all__ = ["partners_of", "robust", "robust_tables"]

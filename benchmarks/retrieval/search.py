@@ -11,7 +11,7 @@ from benchmarks.retrieval.closed import queried
 from benchmarks.retrieval.contender import Contender, clip_scores
 from training.bootstrap import Draws, Interval, text_to_audio
 from training.evaluate import same_sound
-from training.phrasings import tidy_label
+from training.label_names import tidy_label
 from training.sounds import Clip
 
 __all__ = ["HUBS_HELD_DOWN", "PLAIN", "search", "search_tables"]

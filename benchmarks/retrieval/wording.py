@@ -15,8 +15,9 @@ from benchmarks.report import Table
 from benchmarks.retrieval.closed import LabelTable
 from benchmarks.retrieval.contender import Contender, clip_scores
 from training.bootstrap import Draws, Interval
+from training.label_names import tidy_label
 from training.metrics import average_precision_at_10, ranks
-from training.phrasings import phrasings_of, tidy_label
+from training.phrasings import phrasings_of
 from training.sounds import Clip
 
 __all__ = ["ASKED", "wording", "wording_tables"]

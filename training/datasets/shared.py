@@ -9,7 +9,7 @@ scores by label (training/evaluate.py); here only the clip itself does, as in th
 from pathlib import Path
 
 from training.datasets.collection import Collection, Item
-from training.phrasings import tidy_label
+from training.label_names import tidy_label
 from training.sounds import read_clips
 
 __all__ = ["read_shared"]
