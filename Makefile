@@ -32,7 +32,8 @@ bundle: setup
 	$(BIN)/python -m training features
 	$(BIN)/python -m training stream
 	$(BIN)/python -m training train --features runs/stream/features --out runs/stream/train --narrow-weight 1 --window 16
-	$(BIN)/python -m export runs/stream/train edge_runtime/default_bundle --version 1.1.0 --encoder runs/stream \
+	$(BIN)/python -m training fallback runs/stream/train --student runs/stream --out runs/stream/head
+	$(BIN)/python -m export runs/stream/head edge_runtime/default_bundle --version 1.2.0 --encoder runs/stream \
 	  --profiles light
 	$(BIN)/python -m benchmarks.calibrate edge_runtime/default_bundle
 

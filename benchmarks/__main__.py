@@ -220,12 +220,15 @@ def retrieval(
     limit: Annotated[int | None, typer.Option(min=2, help="Only so many clips: a quick look.")] = None,
     hours: Annotated[float, typer.Option(help="Of synthesised scenes at each SNR.")] = 0.5,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    checkpoint: Annotated[Path | None, typer.Option(help="open: trained with `--hold-out open`.")] = None,
+    checkpoint: Annotated[
+        list[Path], typer.Option(help="open: trained with `--hold-out open`; again for several.")
+    ] = [],  # noqa: B006
     features: Annotated[Path, typer.Option(help="open: what `python -m training features` wrote.")] = FEATURES,
     weights: Annotated[Path, typer.Option(help="open: the folder with the AudioSet class names.")] = WEIGHTS,
     fp32: Annotated[Path | None, typer.Option(help="The bundle's checkpoint: what quantisation costs.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="With --fp32: what an int8 encoder was exported from.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that hear.")] = JOBS,
+    page: Annotated[Path | None, typer.Option(help="Also write the tables there, as Markdown.")] = None,
     cache: Cache = CACHE,
     out: Out = OUT,
     as_json: Json = False,
@@ -241,7 +244,8 @@ def retrieval(
     contenders = [
         Contender.open(folder, profile=name) for folder in bundle or [DEFAULT_BUNDLE] for name in profile or [None]
     ]
-    _run(lambda: measure(contenders, settings), None, out, as_json)
+    report, card = _run(lambda: measure(contenders, settings), None, out, as_json)
+    _write_page(page, "How well a bundle answers", report, card)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edge_runtime.tokenizer import PADDING
 from export.folded_pools import OPSET, folded_norm, folded_pool
 from training.mn import MobileNet
-from training.retrieval import Concepts, ContextGate, DualEncoder, Tower
+from training.retrieval import Concepts, ContextGate, DualEncoder, Tower, doubtful_gain
 
 __all__ = ["FoldedHead", "FoldedText", "TextModel", "encoder_graph", "head_graph", "text_graph", "write_graph"]
 
@@ -47,33 +47,34 @@ class FoldedHead(nn.Module):
         self.tower = FoldedTower(model.audio_tower)
         self.scale = nn.Parameter(1 / model.segment_std)
         self.shift = nn.Parameter(-model.segment_mean / model.segment_std)
-        self.concepts = FoldedConcepts(model.concepts, model.config.concept_gain) if model.concepts else None
+        self.concepts = FoldedConcepts(model.concepts) if model.concepts else None
 
     def forward(self, segments: Tensor) -> Tensor:
         x = (segments * self.scale + self.shift)[None]  # (1, S, D)
         heard = self.tower(x, torch.ones_like(x[:, :, :1]))  # (1, E)
         if self.concepts is not None:
-            heard = F.normalize(heard + self.concepts(segments), dim=1)
+            heard = F.normalize(heard + self.concepts(segments, heard), dim=1)
         return heard[0]
 
 
 class FoldedConcepts(nn.Module):
-    """segments (S, D) -> (1, E): what the encoder's tagger hears, as long as its gain."""
+    """segments (S, D), the tower's embedding (1, E) -> (1, E): what the encoder's tagger hears, as long as its gain."""
 
-    def __init__(self, concepts: Concepts, gain: float) -> None:
+    def __init__(self, concepts: Concepts) -> None:
         super().__init__()
-        self.gain = gain
+        self.most, self.doubt = concepts.most, concepts.doubt
+        self.known = nn.Parameter(concepts.known) if concepts.known is not None else None
         self.hidden = nn.Parameter(concepts.hidden.weight.T.contiguous())
         self.hidden_bias = nn.Parameter(concepts.hidden.bias)
         self.classify = nn.Parameter(concepts.classify.weight.T.contiguous())
         self.classify_bias = nn.Parameter(concepts.classify.bias)
         self.table = nn.Parameter(concepts.table * concepts.weight[:, None])
 
-    def forward(self, segments: Tensor) -> Tensor:
+    def forward(self, segments: Tensor, heard: Tensor) -> Tensor:
         mean = segments.mean(dim=0, keepdim=True)  # (1, D)
         hidden = F.hardswish(mean @ self.hidden + self.hidden_bias)
         shares = torch.sigmoid(hidden @ self.classify + self.classify_bias)  # (1, C)
-        return self.gain * F.normalize(shares @ self.table, dim=1)
+        return doubtful_gain(heard, self.known, self.most, self.doubt) * F.normalize(shares @ self.table, dim=1)
 
 
 class TextModel(Protocol):

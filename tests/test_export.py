@@ -43,6 +43,8 @@ def trained_like(**settings: object) -> DualEncoder:
     if model.concepts is not None:
         model.concepts.weight.uniform_(0.5, 2)
         model.concepts.table.normal_()
+        if model.concepts.known is not None:
+            model.concepts.known.copy_(torch.nn.functional.normalize(torch.randn_like(model.concepts.known), dim=1))
     return model.eval()
 
 
@@ -54,6 +56,7 @@ def trained_like(**settings: object) -> DualEncoder:
         *({"audio_pooling": name, "audio_padded_to": 33} for name in ("max", "netvlad", "netrvlad")),
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8},
+        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "concept_doubt": 0.2},
     ],
 )
 def test_the_folded_head_is_the_audio_tower_for_any_number_of_segments(tmp_path: Path, settings: dict) -> None:

@@ -190,6 +190,23 @@ def test_concepts_are_class_names_mixed_by_their_probabilities() -> None:
     torch.testing.assert_close(model.audio(segments, mask)[0], both / both.norm())
 
 
+def test_where_the_tower_is_near_what_it_knows_the_tagger_stands_aside() -> None:
+    config = RetrievalConfig(
+        segment_width=4, joint_width=6, classes=3, class_hidden=5, concept_gain=0.5, concept_doubt=0.4, known=2
+    )
+    concepts = DualEncoder(config, torch.randn(11, 300)).concepts
+    concepts.known.copy_(torch.eye(6)[:2])
+    cosines = torch.tensor([1.0, 0.45, 0.4, 0.35, -1.0])  # to the nearer of the two; at right angles to the other
+    heard = torch.stack([torch.tensor([0, c, (1 - c * c) ** 0.5, 0, 0, 0]) for c in cosines.tolist()])
+    found = concepts.gain(heard)[:, 0]
+    assert found[2].item() == pytest.approx(0.25)
+    assert found[1].item() == pytest.approx(0.5 / (1 + np.e), abs=1e-6)
+    assert found[3].item() == pytest.approx(0.5 * np.e / (1 + np.e), abs=1e-6)
+    assert found[0] < 1e-5 and found[4] > 0.499
+
+
 def test_a_gain_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="needs classes and a gain"):
         RetrievalConfig(segment_width=4, concept_gain=0.3)
+    with pytest.raises(ValueError, match="known texts are there for a tagger"):
+        RetrievalConfig(segment_width=4, known=2)

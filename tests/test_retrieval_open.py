@@ -40,7 +40,7 @@ def laid_out(tmp_path: Path) -> dict[str, Path]:
 def test_the_open_figures_are_of_what_training_never_had(tmp_path: Path, laid_out: dict[str, Path]) -> None:
     clips = made_up_clips()
     run(tmp_path / "open", OPEN)
-    found = open_protocol(clips, tmp_path / "open", [], **laid_out, limit=None, seed=0)
+    found = open_protocol(clips, [tmp_path / "open"], [], **laid_out, limit=None, seed=0)
     held = HoldOut.of(clips).labels
     assert found["held_labels"] == sorted(held)
     assert set(found["sets"]) == {"unseen labels", "seen"}
@@ -52,10 +52,31 @@ def test_the_open_figures_are_of_what_training_never_had(tmp_path: Path, laid_ou
         assert unseen["every split"]["by"][who]["among_all_r10"].value == 100  # nor are four of ten
 
 
+def test_several_checkpoints_answer_by_their_folders_each_in_windows_of_its_own(
+    tmp_path: Path, laid_out: dict[str, Path]
+) -> None:
+    folders = [tmp_path / "whole", tmp_path / "short"]
+    for folder, window in zip(folders, (32, 4), strict=True):
+        run(folder, TrainConfig(**{**vars(OPEN), "window": window}))
+    heard: list[int] = []
+    embed = Checkpoint.embed_windows
+
+    def watched(self: Checkpoint, features: Features) -> np.ndarray:
+        heard.append(int(features.lengths.max()))
+        return embed(self, features)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "embed_windows", watched)
+        found = open_protocol(made_up_clips(), folders, [], **laid_out, limit=None, seed=0)
+    assert heard[0] > 4 and heard[1] == 4
+    assert set(found["sets"]["seen"]["test"]["by"]) == {*(f"open: {folder}" for folder in folders), "ConSE"}
+    assert {config["window"] for config in found["checkpoints"].values()} == {32, 4}
+
+
 def test_a_checkpoint_that_heard_everything_is_refused(tmp_path: Path, laid_out: dict[str, Path]) -> None:
     run(tmp_path / "closed", TrainConfig(**{**vars(SMALL), "epochs": 1}))
     with pytest.raises(EarmarkError, match="trained on every label"):
-        open_protocol(made_up_clips(), tmp_path / "closed", [], **laid_out, limit=None, seed=0)
+        open_protocol(made_up_clips(), [tmp_path / "closed"], [], **laid_out, limit=None, seed=0)
 
 
 def test_conse_mixes_class_names_by_their_probabilities(tmp_path: Path) -> None:

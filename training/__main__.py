@@ -8,6 +8,7 @@
     python -m training stream                   # mn04 that streams, fine-tuned       -> runs/stream/
     python -m training extras                   # mixtures and still sounds, for train --joint and --still
     python -m training recipes                  # what each option of `train` is worth   -> benchmarks/results/
+    python -m training fallback runs/train …    # the tagger's word where the towers know nothing
     python -m training narrow runs/train …      # the same model with shorter embeddings; `widths`: at what cost
     python -m training evaluate runs/train      # a checkpoint, or a bundle's folder; of several the mean too
     python -m training finetune --data FOLDER   # a sound of one's own                -> runs/finetuned/
@@ -45,6 +46,7 @@ app.command(context_settings=SETTINGS)(paper_commands.system)
 app.command()(recipe_commands.extras)
 app.command(context_settings=SETTINGS)(recipe_commands.recipes)
 app.command()(recipe_commands.evaluate)
+app.command()(recipe_commands.fallback)
 app.command()(recipe_commands.narrow)
 app.command()(recipe_commands.widths)
 

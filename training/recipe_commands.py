@@ -3,6 +3,7 @@ and how good what was trained is.
 
 python -m training extras --student runs/stream --out runs/stream/features
 python -m training recipes --only "default,two sounds" --seeds 1
+python -m training fallback runs/stream/train --student runs/stream --out runs/stream/head
 python -m training narrow runs/stream/train --width 128 --out runs/stream/narrow
 python -m training evaluate runs/seed-0 runs/seed-1 runs/seed-2 --features runs/stream/features
 """
@@ -22,8 +23,9 @@ from training.sounds import Clip, read_clips
 
 if TYPE_CHECKING:
     from training.evaluate import Report
+    from training.features import Features
 
-__all__ = ["evaluate", "extras", "narrow", "recipes", "widths"]
+__all__ = ["evaluate", "extras", "fallback", "narrow", "recipes", "widths"]
 
 
 def extras(
@@ -97,19 +99,44 @@ def narrow(
     features: Annotated[Path, typer.Option(help="What it was trained on.")] = RUNS / "stream/features",
 ) -> None:
     """Turn the joint space of a trained model so that few numbers of an embedding are enough, and keep so many."""
-    from training.features import load
     from training.train import Checkpoint
     from training.widths import narrowed
 
-    clips, clean = read_clips(sounds), load(sorted(features.glob("*-0.npz"))[:1])
-    if not clean:
-        raise FileNotFoundError(f"{features} holds no features: give the folder that the model was trained on")
+    clips, clean = read_clips(sounds), _clean(features)
     train = [row for row, clip in enumerate(clips) if clip.split == "train"]
-    found = narrowed(Checkpoint.load(model), clean[0].of_clips(train), width)
-    figures = found.evaluate(clips, clean[0], "val").figures()
+    found = narrowed(Checkpoint.load(model), clean.of_clips(train), width)
+    figures = found.evaluate(clips, clean, "val").figures()
     out.mkdir(parents=True, exist_ok=True)
     replace(found, validation=figures).save(out / "best.pt")
     print(json.dumps(figures))
+
+
+def fallback(
+    model: Annotated[Path, typer.Argument(help="The folder of a trained checkpoint.")],
+    student: Annotated[Path, typer.Option(help="The folder of the network that its features are of.")],
+    out: Annotated[Path, typer.Option(help="The folder that the checkpoint with a tagger goes to.")],
+    gain: Annotated[float, typer.Option(help="What the tagger weighs at most, beside the towers' 1.")] = 0.3,
+    doubted: Annotated[float, typer.Option(help="The share of validation windows that it has half of that in.")] = 0.1,
+    sounds: Sounds = SHARED / "data/sounds",
+    features: Annotated[Path, typer.Option(help="What it was trained on.")] = RUNS / "stream/features",
+    weights: Weights = SHARED / "weights/efficientat_mn04_as",
+) -> None:
+    """Believe the encoder's own tagger where a trained model is near nothing that it knows: for words of no clip."""
+    from training.fallback import with_fallback
+    from training.features import class_names
+    from training.train import Checkpoint
+
+    clips, clean = read_clips(sounds), _clean(features)
+    tagger = tagger_of(encoder_of(student, weights)[0])
+    if tagger is None:
+        raise ValueError(f"{student} has no tagger of mn04's form: there is nothing to fall back to")
+    trained, names = Checkpoint.load(model), class_names(weights)
+    found = with_fallback(trained, clips, clean, tagger, names, gain=gain, doubted=doubted)
+    heard = clean.cut(trained.config.get("window", clean.segments.shape[1]))[0]
+    before, after = (each.evaluate(clips, heard, "val").figures() for each in (trained, found))
+    out.mkdir(parents=True, exist_ok=True)
+    replace(found, validation=after).save(out / "best.pt")
+    print(json.dumps({"doubt": found.model.config.concept_doubt, "before": before, "after": after}))
 
 
 def widths(
@@ -119,16 +146,13 @@ def widths(
     out: Annotated[Path | None, typer.Option(help="Default: benchmarks/results/widths.md")] = None,
 ) -> None:
     """What is left of embeddings that are cut short, as trained and turned by `narrow`."""
-    from training.features import load
     from training.train import Checkpoint
     from training.widths import width_table
 
-    clean = load(sorted(features.glob("*-0.npz"))[:1])
-    if not clean:
-        raise FileNotFoundError(f"{features} holds no features: give the folder that the models were trained on")
+    clean = _clean(features)
     path = out or Path(__file__).parents[1] / "benchmarks/results/widths.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(width_table([(str(each), Checkpoint.load(each)) for each in models], read_clips(sounds), clean[0]))
+    path.write_text(width_table([(str(each), Checkpoint.load(each)) for each in models], read_clips(sounds), clean))
     print(path)
 
 
@@ -167,17 +191,22 @@ def evaluate(
         page.write_text("\n".join(["# Names, labels and captions", "", command, "", *tables, ""]), encoding="utf-8")
 
 
+def _clean(features: Path) -> "Features":
+    """The clips as they are, of the folder that a model was trained on."""
+    from training.features import load
+
+    found = load(sorted(features.glob("*-0.npz"))[:1])
+    if not found:
+        raise FileNotFoundError(f"{features} holds no features: give --features, the folder that it was trained on")
+    return found[0]
+
+
 def _of_checkpoint(model: Path, clips: Sequence[Clip], features: Path, split: str) -> "Report":
     """Of clips in windows as long as those that it was trained on."""
-    from training.features import WINDOW_SEGMENTS, load
+    from training.features import WINDOW_SEGMENTS
     from training.train import Checkpoint
 
-    found = sorted(features.glob("*-0.npz"))
-    if not found:
-        raise FileNotFoundError(
-            f"{features} holds no features: give --features, the folder that {model} was trained on"
-        )
-    checkpoint, clean = Checkpoint.load(model), load(found[:1])[0]
+    checkpoint, clean = Checkpoint.load(model), _clean(features)
     window = checkpoint.config.get("window", WINDOW_SEGMENTS)
     return checkpoint.evaluate(clips, clean if window == WINDOW_SEGMENTS else clean.cut(window)[0], split)
 

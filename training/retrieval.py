@@ -17,15 +17,19 @@ from torch import Tensor, nn
 from edge_runtime.tokenizer import PADDING
 from training.pooling import pooling
 
-__all__ = ["Concepts", "ContextGate", "DualEncoder", "RetrievalConfig", "Tower"]
+__all__ = ["Concepts", "ContextGate", "DualEncoder", "RetrievalConfig", "Tower", "doubtful_gain"]
+
+DOUBT_SOFTNESS = 0.05
+"""How far a cosine is from `concept_doubt` until the tagger has a quarter or three quarters of its gain, about."""
 
 
 @dataclass(frozen=True)
 class RetrievalConfig:
     """Sizes: D, words of 300 numbers, E; clusters as in the paper's section 3.2.3; what else a pooling takes stands in
     training/pooling.py. `concept_gain` is the weight of `Concepts` beside the audio tower's 1; 0 leaves them out, with
-    their `classes`. `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0: all of
-    it as it is."""
+    their `classes`. With `known` texts that is the most that they weigh, where the tower's embedding is near none of
+    these, and half of it at a cosine of `concept_doubt` to the nearest (training/fallback.py). `kept_width`: so many
+    numbers are kept of the joint space, turned by training/widths.py; 0: all of it as it is."""
 
     segment_width: int
     word_width: int = 300
@@ -43,6 +47,8 @@ class RetrievalConfig:
     classes: int = 0
     class_hidden: int = 512
     concept_gain: float = 0.0
+    concept_doubt: float = 0.0
+    known: int = 0
     kept_width: int = 0
 
     @property
@@ -60,6 +66,8 @@ class RetrievalConfig:
             raise ValueError(f"of {self.joint_width} numbers {self.kept_width} cannot be kept")
         if self.concept_gain < 0 or (self.concept_gain > 0) != (self.classes > 0):
             raise ValueError(f"a tagger needs classes and a gain above 0, or neither: {self}")
+        if self.known and not self.classes:
+            raise ValueError(f"known texts are there for a tagger to stand aside, and there is none: {self}")
 
 
 class ContextGate(nn.Module):
@@ -127,6 +135,8 @@ class Concepts(nn.Module):
         self.classify = nn.Linear(config.class_hidden, config.classes)
         self.register_buffer("weight", torch.ones(config.classes))
         self.register_buffer("table", torch.zeros(config.classes, config.width))
+        self.register_buffer("known", torch.zeros(config.known, config.width) if config.known else None)
+        self.most, self.doubt = config.concept_gain, config.concept_doubt
         self.requires_grad_(requires_grad=False)
 
     def take(self, classifier: nn.Sequential, weight: Tensor) -> None:
@@ -148,6 +158,18 @@ class Concepts(nn.Module):
 
     def forward(self, segments: Tensor, mask: Tensor) -> Tensor:
         return F.normalize((self.probabilities(segments, mask) * self.weight) @ self.table, dim=1)
+
+    def gain(self, heard: Tensor) -> Tensor:
+        """What they weigh beside the tower's embeddings `heard (B, E)`: (B, 1)."""
+        return doubtful_gain(heard, self.known, self.most, self.doubt)
+
+
+def doubtful_gain(heard: Tensor, known: Tensor | None, most: float, doubt: float) -> Tensor:
+    """`most`, or less of it the nearer an embedding of (B, E) is to its nearest of `known (K, E)`: (B, 1)."""
+    if known is None:
+        return torch.full_like(heard[:, :1], most)
+    nearest = (heard @ known.T).amax(dim=1, keepdim=True)
+    return most * torch.sigmoid((doubt - nearest) / DOUBT_SOFTNESS)
 
 
 class DualEncoder(nn.Module):
@@ -178,7 +200,7 @@ class DualEncoder(nn.Module):
         heard = self.audio_tower(self.standardise(segments), mask)
         if self.concepts is None:
             return heard
-        return F.normalize(heard + self.config.concept_gain * self.concepts(segments, mask), dim=1)
+        return F.normalize(heard + self.concepts.gain(heard) * self.concepts(segments, mask), dim=1)
 
     def text(self, token_ids: Tensor) -> Tensor:
         return self.text_tower(self.words[token_ids], token_ids != PADDING)

@@ -37,7 +37,7 @@ from training.sounds import Clip
 from training.train_config import TrainConfig
 from training.words import WordVectors
 
-__all__ = ["Checkpoint", "TrainConfig", "train"]
+__all__ = ["Checkpoint", "TrainConfig", "class_weights", "train"]
 
 MAX_WORDS = 64
 RARE = 1e-3
@@ -205,9 +205,13 @@ def _untrained(
     model.segment_mean.copy_(torch.from_numpy(mean))
     model.segment_std.copy_(torch.from_numpy(std))
     if model.concepts is not None and tagger is not None:
-        often = torch.from_numpy(heard.tags.astype(np.float32).mean(axis=0))
-        model.concepts.take(tagger, (often + RARE) ** -0.5)
+        model.concepts.take(tagger, class_weights(heard))
     return model
+
+
+def class_weights(heard: Features) -> torch.Tensor:
+    """(C,): what a class of the tagger weighs, the rarer in training the more."""
+    return (torch.from_numpy(heard.tags.astype(np.float32).mean(axis=0)) + RARE) ** -0.5
 
 
 def device_of(name: str) -> torch.device:

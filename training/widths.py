@@ -48,7 +48,10 @@ def narrowed(checkpoint: Checkpoint, heard: Features, width: int) -> Checkpoint:
     model = DualEncoder(replace(old.config, kept_width=width), old.words)
     weights = old.state_dict() | {"audio_tower.turn": turn, "text_tower.turn": turn}
     if old.concepts is not None:
-        weights["concepts.table"] = torch.nn.functional.normalize(old.concepts.table @ turn, dim=1)
+        for name in ("table", "known"):
+            rows = getattr(old.concepts, name)
+            if rows is not None:
+                weights[f"concepts.{name}"] = torch.nn.functional.normalize(rows @ turn, dim=1)
     model.load_state_dict(weights)
     return replace(checkpoint, model=model.eval(), validation={})
 

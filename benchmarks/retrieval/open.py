@@ -1,10 +1,11 @@
 """The open protocol: sounds of collections and of labels that training never had (training/hold_out.py).
 
     python -m training train --hold-out open --out runs/open/train
-    python -m benchmarks retrieval --suite open --checkpoint runs/open/train
+    python -m training fallback runs/open/train --student runs/stream --out runs/open/head
+    python -m benchmarks retrieval --suite open --checkpoint runs/open/train --checkpoint runs/open/head
 
 Three sets of clips: *unseen sources* (whole collections), *unseen labels* (of the other collections), and, for
-comparison, *seen* (the rest of the test split). The checkpoint answers from the features that training kept; beside it
+comparison, *seen* (the rest of the test split). A checkpoint answers from the features that training kept; beside it
 - *ConSE* (Norouzi et al. 2014), which is not trained on any of these sounds: the mean of the word vectors of the ten
   likeliest AudioSet classes, weighted by the teacher's probabilities, against the mean of the label's word vectors;
 - the bundles, of the *closed* protocol: they have trained on these labels and collections, and so are only asked about
@@ -25,7 +26,7 @@ from benchmarks.retrieval.contender import Contender, watched
 from edge_runtime.errors import EarmarkError
 from edge_runtime.tokenizer import Tokenizer
 from training.bootstrap import Draws, Interval
-from training.features import Features, class_names, load
+from training.features import WINDOW_SEGMENTS, Features, class_names, load
 from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.sounds import Clip
@@ -50,7 +51,7 @@ class Answering:
 
 def open_protocol(
     clips: Sequence[Clip],
-    checkpoint: Path,
+    checkpoints: Sequence[Path],
     contenders: Sequence[Contender],
     *,
     features: Path,
@@ -58,12 +59,14 @@ def open_protocol(
     limit: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Figures by set, split and who answers. `clips`: all of them, in the rows of the features."""
-    trained = Checkpoint.load(checkpoint)
-    if trained.config.get("hold_out") != "open":
-        raise EarmarkError(
-            f"{checkpoint} was trained on every label: train one with `python -m training train --hold-out open`"
-        )
+    """Figures by set, split and who answers; ConSE in the word space of the first of `checkpoints`, one at least.
+    `clips`: all of them, in the rows of the features."""
+    trained = {str(folder): Checkpoint.load(folder) for folder in checkpoints}
+    for name, each in trained.items():
+        if each.config.get("hold_out") != "open":
+            raise EarmarkError(
+                f"{name} was trained on every label: train one with `python -m training train --hold-out open`"
+            )
     copies = sorted(features.glob("*-0.npz"))
     if len(copies) != 1:
         raise FileNotFoundError(f"{features} holds {len(copies)} clean features (*-0.npz), expected 1: give --features")
@@ -76,11 +79,9 @@ def open_protocol(
     if limit:
         sets = {name: _some(rows, limit) for name, rows in sets.items()}
     clean = load(copies)[0].of_clips({row for rows in sets.values() for row in rows})
-    rows_of = clean.rows_by_clip()
-    embeddings = trained.embed_windows(clean)
     everyone = [
-        Answering("open", {row: embeddings[own] for row, own in rows_of.items()}, trained.embed_text, False),
-        conse(clean, class_names(weights), trained),
+        *(_embedded(f"open: {name}" if len(trained) > 1 else "open", clean, each) for name, each in trained.items()),
+        conse(clean, class_names(weights), next(iter(trained.values()))),
         *(_heard(each, clips, [row for rows in sets.values() for row in rows]) for each in contenders),
     ]
     every_label = sorted({clip.label for clip in clips})
@@ -98,7 +99,17 @@ def open_protocol(
                         if split == "test" or not each.test_only
                     },
                 }
-    return {"checkpoint": trained.config, "held_labels": sorted(held.labels), "sets": found}
+    configs = {name: each.config for name, each in trained.items()}
+    return {"checkpoints": configs, "held_labels": sorted(held.labels), "sets": found}
+
+
+def _embedded(name: str, clean: Features, trained: Checkpoint) -> Answering:
+    """What a checkpoint answers, in windows as long as those that it was trained on."""
+    window = trained.config.get("window", WINDOW_SEGMENTS)
+    heard = clean if window >= WINDOW_SEGMENTS else clean.cut(window)[0]
+    embeddings = trained.embed_windows(heard)
+    windows = {row: embeddings[own] for row, own in heard.rows_by_clip().items()}
+    return Answering(name, windows, trained.embed_text, False)
 
 
 def conse(features: Features, names: Sequence[str], trained: Checkpoint) -> Answering:

@@ -48,7 +48,7 @@ class Settings:
     limit: int | None = None
     hours: float = 0.5
     seed: int = 0
-    checkpoint: Path | None = None
+    checkpoints: Sequence[Path] = ()
     features: Path = Path("runs/features")
     weights: Path | None = None
     fp32: Path | None = None
@@ -65,7 +65,7 @@ class Settings:
             raise EarmarkError("an encoder alone is no bundle in fp32: give its checkpoint with --fp32 as well")
         if self.hours <= 0:
             raise EarmarkError(f"scenes of {self.hours} hours cannot be made: give more than 0")
-        if "open" in self.suites and (self.checkpoint is None or self.weights is None):
+        if "open" in self.suites and (not self.checkpoints or self.weights is None):
             raise EarmarkError("the open suite asks a checkpoint that was trained for it: give --checkpoint")
 
 
@@ -98,10 +98,10 @@ def retrieval(contenders: Sequence[Contender], settings: Settings) -> Report:
     if "open" in settings.suites:
         from benchmarks.retrieval.open import open_protocol, open_tables  # the one suite that needs torch
 
-        assert settings.checkpoint is not None and settings.weights is not None  # Settings has checked it
+        assert settings.weights is not None  # Settings has checked it
         figures["open"] = open_protocol(
             clips,
-            settings.checkpoint,
+            settings.checkpoints,
             contenders,
             features=settings.features,
             weights=settings.weights,

@@ -1,0 +1,107 @@
+"""A tagger beside trained towers: what they know stays, what they do not is told by the tagger."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+from tests.test_train import (  # noqa: E402
+    LABELS,
+    NAMES,
+    SMALL,
+    made_up_clips,
+    made_up_features,
+    made_up_tagger,
+    run,
+)
+from tests.test_widths import SAME  # noqa: E402
+from training.fallback import with_fallback  # noqa: E402
+from training.hold_out import HELD, HoldOut  # noqa: E402
+from training.retrieval import DOUBT_SOFTNESS  # noqa: E402
+from training.train import Checkpoint, TrainConfig  # noqa: E402
+from training.widths import narrowed  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def fallen_back(trained: Checkpoint, **settings: float) -> Checkpoint:
+    clips = made_up_clips()
+    return with_fallback(trained, clips, made_up_features(clips), made_up_tagger(), NAMES, **settings)
+
+
+def test_an_embedding_gains_what_the_tagger_says_by_how_little_it_is_like_what_is_known(tmp_path: Path) -> None:
+    trained = run(tmp_path)
+    found = fallen_back(trained, gain=0.4, doubted=0.25)
+    known = trained.embed_text(LABELS)
+    heard = made_up_features(made_up_clips())
+    before, after = trained.embed_windows(heard), found.embed_windows(heard)
+    nearest = (before @ known.T).max(axis=1)
+    val = np.array([clip.split == "val" for clip in made_up_clips()])
+    assert found.model.config.concept_doubt == pytest.approx(np.quantile(nearest[val], 0.25), abs=1e-4)
+    gain = 0.4 / (1 + np.exp((nearest - found.model.config.concept_doubt) / DOUBT_SOFTNESS))
+    segments = torch.from_numpy(heard.segments.astype(np.float32))
+    mask = torch.arange(segments.shape[1])[None] < torch.from_numpy(heard.lengths)[:, None]
+    with torch.inference_mode():
+        told = found.model.concepts(segments, mask).numpy()
+    wanted = before + gain[:, None] * told
+    np.testing.assert_allclose(after, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=SAME)
+    np.testing.assert_allclose(found.model.concepts.table, trained.embed_text(NAMES), atol=SAME)
+    np.testing.assert_array_equal(found.embed_text(LABELS), trained.embed_text(LABELS))
+
+
+def test_of_an_open_training_what_was_held_back_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = HoldOut(frozenset(), frozenset({"siren"}), frozenset())
+    monkeypatch.setattr(HoldOut, "of", classmethod(lambda cls, clips: held))
+    trained = run(tmp_path, TrainConfig(**{**vars(SMALL), "hold_out": "open"}))
+    assert {clip.split for clip in held.kept_back(made_up_clips()) if clip.label == "siren"} == {HELD, "test"}
+    known = fallen_back(trained).model.concepts.known
+    np.testing.assert_allclose(known, trained.embed_text([each for each in LABELS if each != "siren"]), atol=SAME)
+
+
+def test_narrowed_afterwards_it_says_the_same(tmp_path: Path) -> None:
+    found, heard = fallen_back(run(tmp_path)), made_up_features(made_up_clips())
+    turned = narrowed(found, heard, 16)
+    asked = [*LABELS, *NAMES]
+    cosines = [each.embed_windows(heard) @ each.embed_text(asked).T for each in (found, turned)]
+    np.testing.assert_allclose(*cosines, atol=SAME)
+
+
+def test_what_cannot_fall_back_is_refused(tmp_path: Path) -> None:
+    trained, clips = run(tmp_path), made_up_clips()
+    with pytest.raises(ValueError, match="has a tagger beside its towers already"):
+        fallen_back(fallen_back(trained))
+    with pytest.raises(ValueError, match="doubted is 1"):
+        fallen_back(trained, doubted=1.0)
+    unexamined = [replace(clip, split="train") for clip in clips]
+    with pytest.raises(ValueError, match="no validation clip"):
+        with_fallback(trained, unexamined, made_up_features(clips), made_up_tagger(), NAMES)
+
+
+def test_the_command_writes_a_checkpoint_that_says_what_it_gained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from training import features, recipe_commands
+    from training.__main__ import app
+
+    run(tmp_path / "trained")
+    features.save(tmp_path / "made-0.npz", made_up_features(made_up_clips()))
+    monkeypatch.setattr(recipe_commands, "read_clips", lambda _: made_up_clips())
+    monkeypatch.setattr(recipe_commands, "encoder_of", lambda *_: (None, None))
+    monkeypatch.setattr(features, "class_names", lambda _: NAMES)
+    asked = ["fallback", str(tmp_path / "trained"), "--student", "an encoder", "--features", str(tmp_path)]
+    asked += ["--out", str(tmp_path / "whole")]
+    monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: None)
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, ValueError) and "nothing to fall back to" in str(refused.exception)
+    monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: made_up_tagger())
+    found = CliRunner().invoke(app, asked)
+    assert found.exit_code == 0, found.output
+    told, kept = json.loads(found.output), Checkpoint.load(tmp_path / "whole")
+    assert kept.model.config.concept_gain == 0.3 and kept.validation == told["after"]
+    assert told["before"].keys() == told["after"].keys() and told["doubt"] == kept.model.config.concept_doubt

@@ -1,0 +1,80 @@
+"""Where the towers know nothing, the encoder's own tagger is believed: words that no training clip has stay reachable.
+
+    python -m training fallback runs/stream/train --student runs/stream --out runs/stream/head
+
+A trained model places a sound that training lacked anywhere: near some text that it knows, or near none. An embedding
+that is near none of the texts of training is one to doubt, and there what the tagger hears, said in the joint space
+(`Concepts` of training/retrieval.py), is added to it. What training knows keeps its place, nearly. Nothing is trained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.features import WINDOW_SEGMENTS, Features
+from training.hold_out import HoldOut
+from training.label_names import tidy_label
+from training.retrieval import DualEncoder
+from training.sounds import Clip
+from training.train import Checkpoint, class_weights
+
+__all__ = ["with_fallback"]
+
+
+def with_fallback(
+    checkpoint: Checkpoint,
+    clips: Sequence[Clip],
+    clean: Features,
+    tagger: nn.Sequential,
+    class_names: Sequence[str],
+    *,
+    gain: float = 0.3,
+    doubted: float = 0.1,
+) -> Checkpoint:
+    """The same towers with a tagger beside them: at most `gain` of their 1, and half of it where they are as little
+    sure as in the worst share `doubted` of the validation clips' windows.
+
+    `clean`: features of all `clips`, which the checkpoint was trained on, with the tags of `tagger`, whose classes
+    are called `class_names`. ValueError: it has a tagger already, or there are no validation clips.
+    """
+    old = checkpoint.model
+    if old.concepts is not None:
+        raise ValueError("this checkpoint has a tagger beside its towers already: give the one before")
+    if not 0 < doubted < 1:
+        raise ValueError(f"doubted is {doubted}, expected a share of the windows between 0 and 1")
+    if checkpoint.config.get("hold_out") == "open":
+        clips = HoldOut.of(clips).kept_back(clips)
+    window = checkpoint.config.get("window", WINDOW_SEGMENTS)
+    clean = clean if window >= WINDOW_SEGMENTS else clean.cut(window)[0]
+    train, val = (
+        clean.of_clips(row for row, clip in enumerate(clips) if clip.split == split) for split in ("train", "val")
+    )
+    if not len(val.lengths):
+        raise ValueError("there is no validation clip: without one nobody knows when to doubt")
+    labels = sorted({clip.label for clip in clips if clip.split == "train"})
+    known = checkpoint.embed_text([tidy_label(label) for label in labels])
+    nearest = (checkpoint.embed_windows(val) @ known.T).max(axis=1)
+    config = replace(
+        old.config,
+        classes=len(class_names),
+        class_hidden=_hidden_width(tagger),
+        concept_gain=gain,
+        concept_doubt=round(float(np.quantile(nearest, doubted)), 4),
+        known=len(known),
+    )
+    model = DualEncoder(config, old.words)
+    own = {name: value for name, value in model.state_dict().items() if name.startswith("concepts.")}
+    model.load_state_dict(own | old.state_dict())
+    assert model.concepts is not None
+    model.concepts.take(tagger, class_weights(train))
+    model.concepts.known.copy_(torch.from_numpy(known))
+    model.concepts.table.copy_(torch.from_numpy(checkpoint.embed_text(class_names)))
+    return replace(checkpoint, model=model.eval(), validation={})
+
+
+def _hidden_width(tagger: nn.Sequential) -> int:
+    first: Tensor = next(layer for layer in tagger if isinstance(layer, nn.Linear)).weight
+    return first.shape[0]
