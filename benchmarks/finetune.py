@@ -1,7 +1,8 @@
 """Fine-tuning on labels that a model never had: what twenty clips gain, and what they cost the old benchmark.
 
     python -m training train --hold-out open --out runs/open/train
-    python -m benchmarks finetune --checkpoint runs/open/train
+    python -m training fallback runs/open/train --student runs/stream --out runs/open/head
+    python -m benchmarks finetune --checkpoint runs/open/head
 
 A lesson is that of `python -m training finetune`: the text side alone is trained, on embeddings of the clips and their
 roughened copies, beside what a bundle would remember of the training split. For each label that the open protocol holds
@@ -116,7 +117,7 @@ def _ground(setting: Setting) -> Ground:
         if why[row] == "label":
             held.setdefault(clip.label, []).append(row)
     copies = []
-    for features in load(paths):
+    for features in map(trained.in_windows, load(paths)):
         embeddings, rows_of = trained.embed_windows(features), features.rows_by_clip()
         copies.append([embeddings[rows_of[row]] for row in range(len(clips))])
     row_of = {clip.path: row for row, clip in enumerate(clips)}

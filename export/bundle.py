@@ -117,7 +117,8 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
     shutil.rmtree(fp32)
     quality = next(iter(verdict.reports.values())).figures() | calibration
     manifest = dataclasses.replace(manifest, match=match, quality=quality)
-    card = model_card(manifest, clips, checkpoint.words_source, [str(gate) for gate in verdict.gates], verdict.reports)
+    gates, towers = [str(gate) for gate in verdict.gates], checkpoint.model.config
+    card = model_card(manifest, clips, checkpoint.words_source, gates, verdict.reports, towers=towers)
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
     dataclasses.replace(manifest, files={name: sha256_of(folder / name) for name in names}).write(folder)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from edge_runtime.manifest import Manifest
 from training.evaluate import Report, markdown
+from training.retrieval import RetrievalConfig
 from training.sounds import Clip
 
 __all__ = ["LICENCE", "NOTICES", "model_card", "retext_card"]
@@ -48,6 +49,7 @@ def model_card(
     gates: Sequence[str],
     reports: dict[str, Report],
     *,
+    towers: RetrievalConfig,
     encoder: Sequence[str] = (),
 ) -> str:
     """The card's text. `reports` by the title of their table; `gates` are the export's own measurements; `encoder`:
@@ -69,7 +71,7 @@ def model_card(
         *(f"| {name} | {graph.precision} | {graph.why} |" for name, graph in graphs.items()),
         "<!-- end -->",
         "",
-        f"Audio: {manifest.head.pooling} pooling, FC, context gate, L2. "
+        f"Audio: {manifest.head.pooling} pooling, FC, context gate, L2{tagger_beside(towers)}. "
         f"Text: word vectors ({words_source}), NetRVLAD, FC, "
         'context gate, L2. Architecture: Lou et al., "Audio-Text Retrieval in Context" (2022), with a smaller encoder.',
         "",
@@ -114,6 +116,14 @@ def model_card(
         "<!-- end -->",
     ]
     return "\n".join(lines) + "\n"
+
+
+def tagger_beside(towers: RetrievalConfig) -> str:
+    """What the audio side is told besides its own tower, in words: nothing, or the rest of a sentence."""
+    if not towers.concept_gain:
+        return ""
+    where = "where that is near none of the texts of training, " if towers.known else ""
+    return f"; {where}what the encoder's own AudioSet tagger hears is added"
 
 
 def retext_card(manifest: Manifest, base: str, fingerprint: str, own: Mapping[str, int], gates: Sequence[str]) -> str:

@@ -135,6 +135,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
         parts.checkpoint.words_source,
         [str(gate) for gate in gates],
         {"Test split, as shipped": report} if report else {},
+        towers=parts.checkpoint.model.config,
         encoder=[*_profile_table(manifest), *(["", sensitivity_table(rows)] if rows else [])],
     )
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -15,7 +15,7 @@ from edge_runtime.service.sinks import Sink
 WHOLE = """\
 home = "field"
 phrases = ["a dog barking", "a chainsaw"]
-
+told_within = 0.3
 [clock]
 trust = "system"
 
@@ -81,6 +81,7 @@ def test_a_whole_configuration_is_read(read, tmp_path):
     )
     assert found.watchlist.phrases == ("a motorcycle", "a heavy truck", "a chainsaw", "a dog barking")
     assert found.limits == {"a dog barking": 0.2}
+    assert found.watchlist.within == 0.3
     assert found.events.hold_s == 5.0
     assert found.sinks == (Sink(tmp_path / "-", ("events",)),)
     assert found.sinks[0].is_stdout

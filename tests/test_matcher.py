@@ -72,7 +72,23 @@ def test_a_limit_of_the_site_or_by_hand_replaces_the_bundles(phrases, window):
     assert names(Matcher(phrases).firings(heard, at=5.0)) == ["heavy rain"]
     assert Matcher(phrases, limits={"heavy rain": 1.0}).firings(heard, at=5.0) == ()
     low = Matcher(phrases, limits={"a church bell": -1.0, "not in the vocabulary": -1.0})
-    assert set(names(low.firings(heard, at=5.0))) == {"heavy rain", "a church bell"}
+    assert set(names(low.firings(heard, at=5.0))) == {"heavy rain", "a church bell"}, "it is told, however far below"
+
+
+def test_what_comes_near_the_best_phrase_is_told_beside_it(bundle, window):
+    texts = ["heavy rain", "a dog barking", "a church bell"]
+    phrases = Phrases.of(bundle, texts)
+    both = window(*["heavy rain"] * 6, *["a dog barking"] * 5)
+    found = {match.phrase: match for match in phrases.heard(both.embedding)}
+    assert set(found) == {"heavy rain", "a dog barking"}
+    apart = found["heavy rain"].score - found["a dog barking"].score
+    assert apart > 0.02
+    for within, told in ((apart - 0.01, {"heavy rain"}), (apart + 0.01, set(found))):
+        assert set(names(Matcher(phrases, Watchlist(within=within)).firings(both, at=5.0))) == told
+    groups = {"dog": ("a dog barking",), "weather": ("heavy rain",)}
+    rules = {"wet dog": Rule.parse("dog AND weather")}
+    narrow = Matcher(phrases, Watchlist(groups, rules, within=apart - 0.01))
+    assert names(narrow.firings(both, at=5.0)) == ["weather", "wet dog"], "a rule is asked about all that was heard"
 
 
 def test_a_phrase_that_is_added_or_removed_counts_at_the_next_window(bundle, window):

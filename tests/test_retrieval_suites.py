@@ -18,6 +18,7 @@ from benchmarks.retrieval.heard import CLEAN, hear
 from benchmarks.retrieval.variants import VARIANTS
 from edge_runtime.bundle import DEFAULT_BUNDLE
 from edge_runtime.manifest import Manifest
+from edge_runtime.matching.matcher import WITHIN
 from tests.retrieval_case import write_sounds
 from training.evaluate import evaluate
 from training.sounds import read_clips
@@ -134,6 +135,10 @@ def test_the_suites_report_figures_with_intervals(sounds: Path, run: Run) -> Non
     hits = [point["hits"]["value"] for point in told["all"]["curve"]]
     assert hits == sorted(hits, reverse=True) and hits[0] > 30
     assert 0 in [point["offset"] for point in told["all"]["curve"]]
+    near, far = by["detection"]["as_told"]
+    assert (near["within"], far["within"]) == (WITHIN, 2.0)
+    assert far["hits"]["value"] >= near["hits"]["value"]
+    assert far["hits"]["value"] >= next(p["hits"]["value"] for p in told["all"]["curve"] if p["offset"] == 0)
     for row in by["detection"]["at_rates"]:
         assert list(row["rules"]) == ["above the reference", "plain cosine"]
         assert all(point["false_alerts_per_hour"]["value"] <= row["rate"] for point in row["rules"].values())

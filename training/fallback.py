@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.features import WINDOW_SEGMENTS, Features
+from training.features import Features
 from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.retrieval import DualEncoder
@@ -47,10 +47,9 @@ def with_fallback(
         raise ValueError(f"doubted is {doubted}, expected a share of the windows between 0 and 1")
     if checkpoint.config.get("hold_out") == "open":
         clips = HoldOut.of(clips).kept_back(clips)
-    window = checkpoint.config.get("window", WINDOW_SEGMENTS)
-    clean = clean if window >= WINDOW_SEGMENTS else clean.cut(window)[0]
+    heard = checkpoint.in_windows(clean)
     train, val = (
-        clean.of_clips(row for row, clip in enumerate(clips) if clip.split == split) for split in ("train", "val")
+        heard.of_clips(row for row, clip in enumerate(clips) if clip.split == split) for split in ("train", "val")
     )
     if not len(val.lengths):
         raise ValueError("there is no validation clip: without one nobody knows when to doubt")

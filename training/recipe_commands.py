@@ -132,7 +132,7 @@ def fallback(
         raise ValueError(f"{student} has no tagger of mn04's form: there is nothing to fall back to")
     trained, names = Checkpoint.load(model), class_names(weights)
     found = with_fallback(trained, clips, clean, tagger, names, gain=gain, doubted=doubted)
-    heard = clean.cut(trained.config.get("window", clean.segments.shape[1]))[0]
+    heard = trained.in_windows(clean)
     before, after = (each.evaluate(clips, heard, "val").figures() for each in (trained, found))
     out.mkdir(parents=True, exist_ok=True)
     replace(found, validation=after).save(out / "best.pt")
@@ -203,12 +203,10 @@ def _clean(features: Path) -> "Features":
 
 def _of_checkpoint(model: Path, clips: Sequence[Clip], features: Path, split: str) -> "Report":
     """Of clips in windows as long as those that it was trained on."""
-    from training.features import WINDOW_SEGMENTS
     from training.train import Checkpoint
 
     checkpoint, clean = Checkpoint.load(model), _clean(features)
-    window = checkpoint.config.get("window", WINDOW_SEGMENTS)
-    return checkpoint.evaluate(clips, clean if window == WINDOW_SEGMENTS else clean.cut(window)[0], split)
+    return checkpoint.evaluate(clips, checkpoint.in_windows(clean), split)
 
 
 def _through_the_runtime(bundle: Path, clips: Sequence[Clip]) -> "Report":

@@ -85,6 +85,11 @@ class Checkpoint:
         with torch.inference_mode():
             return self.model.text(torch.from_numpy(batch_of([tokenizer.encode(text) for text in texts]))).numpy()
 
+    def in_windows(self, features: Features) -> Features:
+        """The same clips in windows as long as those that it was trained on."""
+        window = self.config.get("window", WINDOW_SEGMENTS)
+        return features if window >= WINDOW_SEGMENTS else features.cut(window)[0]
+
     def embed_windows(self, features: Features, *, batch: int = 512) -> np.ndarray:
         """Embeddings of all windows, (N, E)."""
         parts = []

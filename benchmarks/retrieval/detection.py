@@ -6,6 +6,9 @@ the same for all phrases: 0 is the bundle as it is. Hits, delays and false alert
 and its kin alert nobody falsely: between events there is nothing but a faint background. Hits have intervals over
 recordings, false alerts over the minutes of the scenes.
 
+A service tells more than the best phrase: `as_told` is what `earmark run` would have told (matching/matcher.py), and
+beside it every phrase above its threshold.
+
 Two rules are compared on the same windows, at equal numbers of false alerts an hour: the threshold above the window's
 reference, and a threshold that is a cosine (edge_runtime/background.py; a bundle without a label bank has that alone).
 """
@@ -24,6 +27,7 @@ from benchmarks.retrieval.contender import Contender, watched
 from benchmarks.retrieval.scenes import SNRS_DB, Scene, backgrounds_of, plan_scenes, sound_of
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.errors import EarmarkError
+from edge_runtime.matching.matcher import WITHIN, Matcher, Watchlist
 from training.augment import RATE_HZ
 from training.bootstrap import Draws
 from training.sounds import Clip
@@ -36,6 +40,8 @@ OFFSETS = tuple(round(-0.2 + 0.05 * i, 2) for i in range(11))
 """Added to every phrase's threshold, so that a curve can be drawn."""
 RATES = (5.0, 10.0, 20.0, 40.0)
 """False alerts an hour at which the rules are compared."""
+TOLD = (WITHIN, 2.0)
+"""How far below the best phrase of a window another is told: as a service does it, and however far."""
 SWEPT = (-0.3, 0.4)
 """Offsets among which those rates are looked for."""
 ABOVE_REFERENCE, COSINE = "above the reference", "plain cosine"
@@ -43,11 +49,13 @@ ABOVE_REFERENCE, COSINE = "above the reference", "plain cosine"
 
 @dataclass(frozen=True)
 class Heard:
-    """A scene, the truth of it, and the answers to it by each rule."""
+    """A scene, the truth of it, and the answers to it: of each window the best, by each rule; and all that are told, by
+    how far below the best one they may be."""
 
     scene: Scene
     truth: Truth
     by_rule: dict[str, list[Answer]]
+    told: dict[float, list[Answer]] = dataclasses.field(default_factory=dict)
 
 
 def scenes_of(contender: Contender, clips: Sequence[Clip], *, split: str, hours: float, seed: int) -> list[Scene]:
@@ -76,7 +84,7 @@ def hear_scenes(contender: Contender, scenes: Sequence[Scene]) -> list[Heard]:
     found = []
     for scene in watched(scenes, f"{contender.name}, {len(scenes)} scenes"):
         truth = Truth(scene.events, right, frozenset((*AMBIENCES[scene.ambience], *NOTHING)))
-        found.append(Heard(scene, truth, _listen(contender, scene, limits)))
+        found.append(Heard(scene, truth, *_listen(contender, scene, limits)))
     return found
 
 
@@ -91,7 +99,10 @@ def detection(contender: Contender, clips: Sequence[Clip], *, hours: float, seed
         by_snr["all" if snr_db is None else f"{snr_db:g} dB"] = {
             "hours": sum(each.scene.seconds for each in some) / 3600,
             "events": sum(len(each.scene.events) for each in some),
-            "curve": [_judged(some, rules[0], offset, memory_s, seed)[0] for offset in OFFSETS],
+            "curve": [
+                _judged(some, [each.by_rule[rules[0]] for each in some], offset, memory_s, seed)[0]
+                for offset in OFFSETS
+            ],
         }
     return {
         "placeable_labels": len(answers(contender.engine.phrases)),
@@ -99,6 +110,10 @@ def detection(contender: Contender, clips: Sequence[Clip], *, hours: float, seed
         "rule": rules[0],
         "by_snr": by_snr,
         "at_rates": [_compared(heard, rules, rate, memory_s, seed) for rate in RATES],
+        "as_told": [
+            {"within": within} | _judged(heard, [each.told[within] for each in heard], 0.0, memory_s, seed)[0]
+            for within in TOLD
+        ],
     }
 
 
@@ -112,8 +127,10 @@ def _cosine_limits(contender: Contender) -> dict[str, float]:
     return dict(zip(phrases, limits.tolist(), strict=True))
 
 
-def _listen(contender: Contender, scene: Scene, limits: dict[str, float]) -> dict[str, list[Answer]]:
-    """The scene as a live stream; the clock is the sound that was pushed."""
+def _listen(
+    contender: Contender, scene: Scene, limits: dict[str, float]
+) -> tuple[dict[str, list[Answer]], dict[float, list[Answer]]]:
+    """The scene as a live stream: `Heard.by_rule` and `Heard.told`. The clock is the sound that was pushed."""
     clock_s = 0.0
 
     def blocks() -> Iterator[np.ndarray]:
@@ -125,12 +142,19 @@ def _listen(contender: Contender, scene: Scene, limits: dict[str, float]) -> dic
     background = contender.engine.bundle.background
     found: dict[str, list[Answer]] = {ABOVE_REFERENCE: []} if background and background.bank else {}
     found[COSINE] = []
+    matchers = {within: Matcher(contender.engine.phrases, Watchlist(within=within)) for within in TOLD}
+    told: dict[float, list[Answer]] = {within: [] for within in TOLD}
     for heard in contender.engine.listen(blocks(), rate_hz=RATE_HZ, k=1, early=True):
         best = heard.matches[0]
         above = {ABOVE_REFERENCE: best.score - best.threshold, COSINE: best.score - limits[best.phrase]}
         for rule, answers_of in found.items():
             answers_of.append(Answer(heard.start_s, heard.end_s, clock_s, best.phrase, above[rule]))
-    return found
+        for within, matcher in matchers.items():
+            told[within] += [
+                Answer(heard.start_s, heard.end_s, clock_s, firing.name, firing.excess)
+                for firing in matcher.firings(heard.window, at=heard.end_s)
+            ]
+    return found, told
 
 
 def _compared(heard: Sequence[Heard], rules: Sequence[str], rate: float, memory_s: float, seed: int) -> dict[str, Any]:
@@ -142,18 +166,19 @@ def _compared(heard: Sequence[Heard], rules: Sequence[str], rate: float, memory_
     for rule in rules:
         parts = [(each.by_rule[rule], each.truth) for each in heard]
         offset = loosest(parts, allowed, memory_s=memory_s, low=low, high=high)
-        points[rule], hit = _judged(heard, rule, offset, memory_s, seed)
+        points[rule], hit = _judged(heard, [each.by_rule[rule] for each in heard], offset, memory_s, seed)
         hits.append(hit.astype(float))
     more = Draws(_recordings(heard), seed=seed).mean(hits[0] - hits[-1])
     return {"rate": rate, "rules": points, "more_hits": more}
 
 
 def _judged(
-    heard: Sequence[Heard], rule: str, offset: float, memory_s: float, seed: int
+    heard: Sequence[Heard], answered: Sequence[Sequence[Answer]], offset: float, memory_s: float, seed: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """One point of a rule's curve over several scenes, and which of their events were hit (N,) bool."""
+    """One point of a curve over several scenes, each `answered` in some way, and which events were hit (N,) bool."""
     outcomes: list[Scored] = [
-        scored(each.by_rule[rule], each.truth, threshold=offset, memory_s=memory_s) for each in heard
+        scored(some, each.truth, threshold=offset, memory_s=memory_s)
+        for each, some in zip(heard, answered, strict=True)
     ]
     delays = [delay for outcome in outcomes for delay in outcome.delays_s]
     recordings = _recordings(heard)

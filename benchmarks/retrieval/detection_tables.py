@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["detection_tables", "draw_detection"]
 
 COLUMNS = ("hits %", "false alerts an hour", "alerts an hour", "median delay s", "90 % within s")
+FIGURES = ("hits", "false_alerts_per_hour", "alerts_per_hour", "delay_median_s", "delay_p90_s")
+FAR = 2.0
+"""Cosines are no further apart."""
 
 
 def detection_tables(name: str, found: dict[str, Any]) -> list[Table]:
@@ -39,6 +42,14 @@ def detection_tables(name: str, found: dict[str, Any]) -> list[Table]:
             ],
         ),
         Table(
+            f"{name}: as a service tells it, all scenes, the bundle's own thresholds",
+            ("beside the best phrase", *COLUMNS),
+            [
+                ("however far below" if each["within"] >= FAR else f"within {each['within']:g} of it", *_cells(each))
+                for each in found.get("as_told", [])
+            ],
+        ),
+        Table(
             f"{name}: what was heard falsely, all scenes, the bundle's own thresholds",
             ("phrase", "false alerts"),
             own["all"]["false_phrases"],
@@ -51,7 +62,8 @@ def _own(curve: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _cells(point: dict[str, Any]) -> tuple:
-    return tuple(str(each) if isinstance(each, Interval) else each for each in list(point.values())[1:6])
+    told = (point[name] for name in FIGURES)
+    return tuple(str(each) if isinstance(each, Interval) else each for each in told)
 
 
 def draw_detection(figure: "Figure", found: dict[str, dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ from benchmarks.retrieval.contender import Contender, watched
 from edge_runtime.errors import EarmarkError
 from edge_runtime.tokenizer import Tokenizer
 from training.bootstrap import Draws, Interval
-from training.features import WINDOW_SEGMENTS, Features, class_names, load
+from training.features import Features, class_names, load
 from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.sounds import Clip
@@ -105,8 +105,7 @@ def open_protocol(
 
 def _embedded(name: str, clean: Features, trained: Checkpoint) -> Answering:
     """What a checkpoint answers, in windows as long as those that it was trained on."""
-    window = trained.config.get("window", WINDOW_SEGMENTS)
-    heard = clean if window >= WINDOW_SEGMENTS else clean.cut(window)[0]
+    heard = trained.in_windows(clean)
     embeddings = trained.embed_windows(heard)
     windows = {row: embeddings[own] for row, own in heard.rows_by_clip().items()}
     return Answering(name, windows, trained.embed_text, False)
@@ -165,7 +164,7 @@ def open_tables(found: dict[str, Any]) -> list[Table]:
     columns = ("text->audio mAP@10", "audio->text R@1", "R@10", "R@1 among all labels", "R@10 among all labels")
     return [
         Table(
-            f"{name}, {split}: {part['clips']} clips, {part['recordings']} recordings, {part['labels']} labels, %",
+            f"{name}, {split} ({part['clips']} clips, {part['recordings']} recordings, {part['labels']} labels), %",
             ("by", *columns),
             [(who, *map(str, figures.values())) for who, figures in part["by"].items()],
         )

@@ -1,10 +1,14 @@
-"""Windows in, firings out: every phrase that is above its threshold, the groups that it belongs to, and the rules.
+"""Windows in, firings out: what is above its threshold and not far below the best, its groups, and the rules.
 
     watch = Watchlist(groups={"vehicle": ("a motorcycle", "a heavy truck")}, rules={"poacher": Rule.parse("…")})
     matcher = Matcher(phrases, watch, limits={"a dog barking": 0.31})       # one a source
     for firing in matcher.firings(window, at=window_end_monotonic_s): …
 
 A phrase that is in a group is told under the group's name. A score that is no number passes no threshold.
+
+Something that a window says well says much else a little: crickets are also a bit like bats and frogs. Of several
+phrases above their thresholds those are told that come near the best one (`Watchlist.within`); a phrase whose threshold
+was set by hand or by the site's own sounds is told in any case. Rules are asked about all of them.
 """
 
 import time
@@ -17,16 +21,21 @@ from edge_runtime.matching.firing import Firing
 from edge_runtime.matching.rule import Rule
 from edge_runtime.phrases import Phrases, tidy
 
-__all__ = ["Matcher", "Watchlist"]
+__all__ = ["WITHIN", "Matcher", "Watchlist"]
+
+WITHIN = 0.08
+"""How far below the best phrase of a window another one may be, as cosines, and is told."""
 
 
 @dataclass(frozen=True)
 class Watchlist:
-    """`groups`: phrases under a name of their own; `rules`: by name, over phrases and groups. Raises PhraseError where
-    a name stands for two things, or a group holds nothing."""
+    """`groups`: phrases under a name of their own; `rules`: by name, over phrases and groups; `within`: how far below
+    the best one of a window a phrase is told (2: however far). Raises PhraseError where a name stands for two things,
+    or a group holds nothing."""
 
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    within: float = WITHIN
 
     def __post_init__(self) -> None:
         for name, phrases in self.groups.items():
@@ -81,7 +90,9 @@ class Matcher:
             Firing(match.phrase, "phrase", match.score, match.threshold, (match.phrase,))
             for match in self._phrases.heard(window.embedding, limits=self.limits)
         ]
+        least = max((firing.score for firing in heard), default=0.0) - self._watch.within
         heard.sort(key=lambda firing: -firing.excess)
+        near = {firing.name for firing in heard if firing.score >= least or firing.name in self.limits}
         members: dict[str, list[Firing]] = {}
         for firing in heard:
             for group in self._groups_of.get(firing.name, ()):
@@ -93,7 +104,8 @@ class Matcher:
         for firing in (*heard, *groups):
             if firing.name in self._ruled:
                 self._latest[firing.name] = at, firing
-        told = [firing for firing in heard if firing.name not in self._groups_of] + groups
+        told = [firing for firing in heard if firing.name in near and firing.name not in self._groups_of]
+        told += [group for group in groups if not near.isdisjoint(group.phrases)]
         told.sort(key=lambda firing: -firing.excess)
         return (*told, *self._rules(at))
 

@@ -17,7 +17,7 @@ from edge_runtime.errors import AudioError, PhraseError
 from edge_runtime.events.clips import ClipSettings
 from edge_runtime.events.retention import Retention
 from edge_runtime.gain import LEAST_DB, MOST_DB
-from edge_runtime.matching.matcher import Watchlist
+from edge_runtime.matching.matcher import WITHIN, Watchlist
 from edge_runtime.matching.rule import Rule
 from edge_runtime.phrases import tidy
 from edge_runtime.resample import MAX_RATE_HZ, MIN_RATE_HZ
@@ -80,7 +80,8 @@ class Configuration:
     """`home`, `bundle`: default as for every command. `phrases`: the only ones that are heard; default: the home's, in
     which those that are added from outside are heard at the next hop. `groups`: phrases under one name. `rules`: by
     name, what has to be heard together (matching/rule.py). `thresholds`: how far above a window's reference a phrase
-    has to be, where that is not to be the bundle's.
+    has to be, where that is not to be the bundle's. `told_within`: how far below the best one of a window another
+    phrase is told (matching/matcher.py).
 
     Without a table `clips` no sound is ever written. `speech`, where somebody may speak: "silence" in clips, "drop" the
     embeddings as well, or "keep" all. With a table `calibration` thresholds are found by each source's own sounds.
@@ -95,6 +96,7 @@ class Configuration:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
     thresholds: dict[str, Annotated[float, Between(-2, 2)]] = field(default_factory=dict)
+    told_within: Annotated[float, Between(0, 2)] = WITHIN
     speech: Speech = "silence"
     clips: ClipSettings | None = None
     retention: Retention = field(default_factory=Retention)
@@ -114,7 +116,7 @@ class Configuration:
     @property
     def watchlist(self) -> Watchlist:
         """Groups and rules as matching has them. Raises PhraseError."""
-        return Watchlist(self.groups, {name: Rule.parse(text) for name, text in self.rules.items()})
+        return Watchlist(self.groups, {name: Rule.parse(text) for name, text in self.rules.items()}, self.told_within)
 
     @property
     def gates_speech(self) -> bool:
