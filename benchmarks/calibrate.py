@@ -4,7 +4,8 @@
     python -m benchmarks.calibrate my-bundle --false-alerts 10
 
 Remakes the bundle's background (export/background.py) and its label bank, and writes them with what was chosen on the
-validation split: how a search holds down hubs, on single sounds, and the margin above the reference, on scenes: the
+validation split: how a search holds down hubs and how far its texts go towards sounds that they bring to mind, on
+single sounds, and the margin above the reference, on scenes: the
 lowest at which the bundle's own vocabulary has no more than `--false-alerts` an hour. Nothing of the test split is
 heard but ambience that is held back, of which no threshold is made. The same bundle and sounds give the same bytes.
 Figures of detection that stand in a card are then those of other thresholds: `python -m benchmarks.cards BUNDLE --suite
@@ -62,7 +63,8 @@ def calibrate(folder: Path, clips: Sequence[Clip], *, rate: float, hours: float)
         raise EarmarkError(f"the sounds and {folder} name too few labels for a bank: give more --sounds")
     validation = [clip for clip in clips if clip.split == "val"]
     windows = [before.recording(clip.path) for clip in validation]
-    match, figures = calibrated(before.engine, background, validation, windows)
+    recall = before.engine.bundle.remembered
+    match, figures = calibrated(before.engine, background, validation, windows, recall=recall)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copytree(folder, Path(scratch) / folder.resolve().name))
         _write(copy, manifest, background, dataclasses.replace(match, margin=NO_MARGIN), {})
@@ -73,7 +75,7 @@ def calibrate(folder: Path, clips: Sequence[Clip], *, rate: float, hours: float)
     figures |= on_scenes
     match = dataclasses.replace(match, margin=margin)
     _write(folder, manifest, background, match, figures)
-    return {"margin": margin, "sharpness": match.sharpness} | figures
+    return {"margin": margin, "sharpness": match.sharpness, "recall": match.recall} | figures
 
 
 def margin_on(

@@ -33,6 +33,8 @@ from edge_runtime.manifest import ExpertSpec, Graph, Manifest, sha256_of
 from edge_runtime.mel import LogMel, MelTables, log_mel
 from edge_runtime.on_demand import OnDemand
 from edge_runtime.profile_choice import settle
+from edge_runtime.recall import FILE as MEMORY
+from edge_runtime.recall import Recall
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from edge_runtime.tokenizer import Tokenizer, batch_of
 
@@ -192,6 +194,19 @@ class Bundle:
         """
         rows = [self._text(token_ids=batch_of([self.tokenizer.encode(phrase)])) for phrase in phrases]
         return np.concatenate(rows) if rows else np.zeros((0, self.manifest.head.width), np.float32)
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """What a search asks with for texts: (B, E) unit vectors, moved towards sounds that the texts bring to mind
+        where that was found to help this bundle (recall.py). Raises as `embed_text`."""
+        embedded, share = self.embed_text(texts), self.manifest.match.recall
+        return self.remembered.towards(embedded, share=share) if share and self.remembered else embedded
+
+    @cached_property
+    def remembered(self) -> Recall | None:
+        """Sounds of its training, read when a search first asks; None in a bundle without a memory."""
+        if MEMORY not in self.manifest.files:
+            return None
+        return Recall.load(self.folder / MEMORY, width=self.manifest.head.width)
 
     def close_text(self) -> None:
         """Let go of the text encoder, until `embed_text` opens it again, in milliseconds."""

@@ -167,10 +167,13 @@ class Engine:
         sources: Sequence[str] = (),
     ) -> list[Hit]:
         """The k moments of the archive that sound most like the text, like a recording (`sound`), or like both, best
-        first. Moments that answer to every text are held down where the bundle was found to search better so; by a
-        sound, or `plain`: by cosines alone. `since`, `until`, `sources`: see Archive.search."""
-        popularity = None if plain or sound else self.bundle.popularity
-        query = self._query(text, sound)
+        first. Where the bundle was found to search better so, moments that answer to every text are held down, and the
+        text is moved towards sounds that it brings to mind; by a sound, or `plain`: by cosines alone. `since`, `until`,
+        `sources`: see Archive.search."""
+        if text is not None and not plain and not sound:
+            query, popularity = self.bundle.queries([text])[0], self.bundle.popularity
+        else:
+            query, popularity = self._query(text, sound), None
         return self._archive().search(query, k=k, popularity=popularity, since=since, until=until, sources=sources)
 
     def _query(self, text: str | None, sound: str | Path | None) -> np.ndarray:

@@ -208,6 +208,7 @@ class MatchSpec:
     """From which score a phrase counts as heard (edge_runtime/background.py), chosen on the validation split.
 
     With a label bank: `margin` above the window's reference; a search holds down hubs with `sharpness`, if above 0.
+    With a memory a search's text goes the share `recall` towards sounds that it brings to mind (recall.py).
     Without one: the cosine `heard` at least, and so many `deviations` above what the phrase scores on the bundle's
     background, where it has one."""
 
@@ -215,6 +216,7 @@ class MatchSpec:
     deviations: float = 0.0
     margin: float = 0.0
     sharpness: float = 0.0
+    recall: float = 0.0
 
 
 @dataclass(frozen=True)

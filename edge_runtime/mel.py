@@ -98,7 +98,7 @@ class MelTables:
         return np.float32(np.log(spec.log_floor + spec.log_bias)) * self.gain + self.offset
 
     def save(self, path: Path) -> None:
-        np.savez(path, window=self.window, filterbank=self.filterbank, gain=self.gain, offset=self.offset)
+        np.savez_compressed(path, window=self.window, filterbank=self.filterbank, gain=self.gain, offset=self.offset)
 
     @classmethod
     def load(cls, path: Path, spec: MelSpec) -> "MelTables":

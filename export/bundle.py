@@ -25,6 +25,7 @@ from edge_runtime.manifest import (
     sha256_of,
 )
 from edge_runtime.phrases import digest_of, read_phrase_file, tidy
+from edge_runtime.recall import Recall
 from edge_runtime.vector_index import VectorIndex
 from export.background import background_of, calibrated
 from export.card import LICENCE, NOTICES, model_card
@@ -107,7 +108,8 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
     background = background_of(verdict.engine, clips)
     background.save(folder / BACKGROUND)
     Memory.heard(clips, lambda clip: verdict.engine.embed_audio(clip.path)).save(folder / MEMORY)
-    match, calibration = calibrated(verdict.engine, background, verdict.clips, verdict.heard)
+    recall = Recall.load(folder / MEMORY, width=manifest.head.width)
+    match, calibration = calibrated(verdict.engine, background, verdict.clips, verdict.heard, recall=recall)
     signal = golden_signal(spec.rate_hz)
     shipped.answers(signal, checkpoint.tokenizer.encode("a dog barks in the rain")).save(folder / "golden.npz")
     (folder / "phrases.jsonl").write_text("".join(json.dumps({"phrase": text}) + "\n" for text in phrases))
@@ -126,7 +128,9 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
 
 
 def golden_signal(rate_hz: int) -> np.ndarray:
-    """Two seconds of a rising tone over noise, float32 (n,): every band and both edges are exercised."""
+    """Two seconds of a rising tone over noise, float32 (n,): every band and both edges are exercised. In steps of 12
+    bits, which pack into half the bytes."""
     t = np.arange(int(GOLDEN_S * rate_hz)) / rate_hz
     sweep = 0.4 * np.sin(2 * np.pi * (100 * t + 3000 * t**2))
-    return (sweep + np.random.default_rng(7).normal(0, 0.02, len(t))).astype(np.float32)
+    signal = sweep + np.random.default_rng(7).normal(0, 0.02, len(t))
+    return (np.rint(signal * 2**11) / 2**11).astype(np.float32)

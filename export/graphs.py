@@ -22,6 +22,10 @@ from training.retrieval import Concepts, ContextGate, DualEncoder, Tower, doubtf
 __all__ = ["FoldedHead", "FoldedText", "TextModel", "encoder_graph", "head_graph", "text_graph", "write_graph"]
 
 
+RANK_ERROR = 1e-6
+"""Singular values so small beside the largest are float32's rounding."""
+
+
 class FoldedTower(nn.Module):
     """A trained tower for inference: x (B, S, D), mask (B, S, 1) float -> (B, E), unit length."""
 
@@ -66,15 +70,32 @@ class FoldedConcepts(nn.Module):
         self.known = nn.Parameter(concepts.known) if concepts.known is not None else None
         self.hidden = nn.Parameter(concepts.hidden.weight.T.contiguous())
         self.hidden_bias = nn.Parameter(concepts.hidden.bias)
-        self.classify = nn.Parameter(concepts.classify.weight.T.contiguous())
+        self.classify = factors(concepts.classify.weight.T)
         self.classify_bias = nn.Parameter(concepts.classify.bias)
-        self.table = nn.Parameter(concepts.table * concepts.weight[:, None])
+        self.table = factors(concepts.table * concepts.weight[:, None])
 
     def forward(self, segments: Tensor, heard: Tensor) -> Tensor:
         mean = segments.mean(dim=0, keepdim=True)  # (1, D)
         hidden = F.hardswish(mean @ self.hidden + self.hidden_bias)
-        shares = torch.sigmoid(hidden @ self.classify + self.classify_bias)  # (1, C)
-        return doubtful_gain(heard, self.known, self.most, self.doubt) * F.normalize(shares @ self.table, dim=1)
+        shares = torch.sigmoid(_times(hidden, self.classify) + self.classify_bias)  # (1, C)
+        told = F.normalize(_times(shares, self.table), dim=1)
+        return doubtful_gain(heard, self.known, self.most, self.doubt) * told
+
+
+def factors(matrix: Tensor) -> nn.ParameterList:
+    """The matrix, or the two of fewer numbers whose product it is, where its rank is low enough."""
+    left, singular, right = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
+    rank = int((singular > RANK_ERROR * singular[0]).sum())
+    if rank * sum(matrix.shape) >= matrix.numel():
+        return nn.ParameterList([matrix.contiguous()])
+    scale = singular[:rank].sqrt()
+    return nn.ParameterList([(left[:, :rank] * scale).float(), (scale[:, None] * right[:rank]).float()])
+
+
+def _times(x: Tensor, matrices: nn.ParameterList) -> Tensor:
+    for each in matrices:
+        x = x @ each
+    return x
 
 
 class TextModel(Protocol):

@@ -23,7 +23,7 @@ from training.sounds import Clip
 __all__ = ["calibration_frames", "choose_encoder", "int8_head", "int8_text"]
 
 CALIBRATION_CLIPS = 96
-HEAVY_WEIGHTS = 100_000
+HEAVY_WEIGHTS = 30_000
 """Products with fewer weights stay fp32: the assignment to clusters is small and sensitive."""
 MIN_ENCODER_COSINE = 0.995
 

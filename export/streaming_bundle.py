@@ -36,6 +36,7 @@ from edge_runtime.manifest import (
 )
 from edge_runtime.mel import log_mel
 from edge_runtime.phrases import Phrases, digest_of
+from edge_runtime.recall import Recall
 from edge_runtime.vector_index import VectorIndex
 from export.background import background_of, calibrated
 from export.bundle import INDEX, golden_signal
@@ -216,7 +217,8 @@ def judged(
                 background = background_of(engine, parts.ambience)
                 background.save(folder / BACKGROUND)
                 _remember(engine, parts.ambience or parts.clips).save(folder / MEMORY)
-                match, calibration = calibrated(engine, background, parts.clips, heard)
+                recall = Recall.load(folder / MEMORY, width=manifest.head.width)
+                match, calibration = calibrated(engine, background, parts.clips, heard, recall=recall)
     gates += retrieval_gates(reports)
     for gate in gates:
         parts.report(str(gate))

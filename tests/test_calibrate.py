@@ -49,7 +49,9 @@ def test_a_bundle_is_calibrated_to_the_same_bytes_each_time_and_its_graphs_stay(
     assert set(once) == set(files)
     after = Manifest.read(bundle_copy)
     assert after.fingerprint == before.fingerprint
-    assert (after.match.margin, after.match.sharpness) == (told["margin"], told["sharpness"])
+    match = after.match
+    assert (match.margin, match.sharpness, match.recall) == (told["margin"], told["sharpness"], told["recall"])
+    assert told["search_map10_recalled"] >= told["search_map10_reworded"]
     assert after.quality["scenes_false_alerts_per_hour"] <= 20
     opened = Bundle.open(bundle_copy)
     assert opened.background and opened.background.bank and len(opened.background.bank.texts) == 320
@@ -101,11 +103,12 @@ def test_a_threshold_is_loosened_until_more_are_false_and_never_past_that() -> N
     assert 0.4 < found <= 0.402
 
 
-def test_thinning_keeps_the_thresholds_of_the_bundles_phrases_to_the_last_bit(bundle: Bundle) -> None:
+def test_thinning_keeps_the_thresholds_of_the_bundles_phrases(bundle: Bundle) -> None:
     background = bundle.background
     assert background is not None and background.bank is not None
     phrases = bundle.embed_text(["rain", "a dog barking", "silence", "a siren"])
     loose = dataclasses.replace(bundle.manifest.match, margin=-1.0)
     few = thinned(background, phrases[:3])
-    assert np.array_equal(few.thresholds(phrases[:3], loose), background.thresholds(phrases[:3], loose))
+    kept, before = (each.thresholds(phrases[:3], loose) for each in (few, background))
+    np.testing.assert_allclose(kept, before, rtol=0, atol=1e-6)  # a row's float32 sum depends on those beside it
     assert isinstance(few, Background) and few.held.sum() == background.held.sum()

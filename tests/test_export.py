@@ -11,7 +11,7 @@ pytest.importorskip("onnx", reason="needs the export extra")
 
 from edge_runtime.graph import OnnxGraph  # noqa: E402
 from edge_runtime.tokenizer import batch_of  # noqa: E402
-from export.graphs import head_graph, text_graph  # noqa: E402
+from export.graphs import factors, head_graph, text_graph  # noqa: E402
 from export.quantise import quantise  # noqa: E402
 from export.verify import Gate, cosines  # noqa: E402
 from training.pooling import POOLINGS  # noqa: E402
@@ -56,7 +56,7 @@ def trained_like(**settings: object) -> DualEncoder:
         *({"audio_pooling": name, "audio_padded_to": 33} for name in ("max", "netvlad", "netrvlad")),
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8},
-        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "concept_doubt": 0.2},
+        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "known_width": 6, "concept_doubt": 0.2},
     ],
 )
 def test_the_folded_head_is_the_audio_tower_for_any_number_of_segments(tmp_path: Path, settings: dict) -> None:
@@ -90,6 +90,17 @@ def test_the_folded_text_encoder_is_the_text_tower_padding_and_all(tmp_path: Pat
         eager = model.text(torch.from_numpy(ids)).numpy()
     np.testing.assert_allclose(text(token_ids=ids), eager, atol=FP32_ERROR)
     np.testing.assert_allclose(text(token_ids=ids[:1, :1]), eager[:1], atol=FP32_ERROR)
+
+
+def test_a_matrix_of_low_rank_is_kept_as_two_of_fewer_numbers() -> None:
+    torch.manual_seed(1)
+    whole, low = torch.randn(40, 30), torch.randn(40, 5) @ torch.randn(5, 30)
+    (kept,) = factors(whole)
+    assert torch.equal(kept, whole)
+    left, right = factors(low)
+    assert (left.shape, right.shape) == ((40, 5), (5, 30))
+    torch.testing.assert_close(left @ right, low, atol=1e-5, rtol=0)  # float32 sums of five
+    assert len(factors(torch.randn(40, 20) @ torch.randn(20, 30))) == 1, "two of rank 20 are no fewer numbers"
 
 
 def test_int8_words_and_products_stay_close_and_are_a_quarter_of_the_size(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.test_train import (  # noqa: E402
     run,
 )
 from tests.test_widths import SAME  # noqa: E402
-from training.fallback import with_fallback  # noqa: E402
+from training.fallback import Sizes, with_fallback  # noqa: E402
 from training.hold_out import HELD, HoldOut  # noqa: E402
 from training.retrieval import DOUBT_SOFTNESS  # noqa: E402
 from training.train import Checkpoint, TrainConfig  # noqa: E402
@@ -28,7 +29,7 @@ from training.widths import narrowed  # noqa: E402
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-def fallen_back(trained: Checkpoint, **settings: float) -> Checkpoint:
+def fallen_back(trained: Checkpoint, **settings: Any) -> Checkpoint:
     clips = made_up_clips()
     return with_fallback(trained, clips, made_up_features(clips), made_up_tagger(), NAMES, **settings)
 
@@ -36,7 +37,7 @@ def fallen_back(trained: Checkpoint, **settings: float) -> Checkpoint:
 def test_an_embedding_gains_what_the_tagger_says_by_how_little_it_is_like_what_is_known(tmp_path: Path) -> None:
     trained = run(tmp_path)
     found = fallen_back(trained, gain=0.4, doubted=0.25)
-    known = trained.embed_text(LABELS)
+    known = trained.embed_text(LABELS)  # embeddings of 16 numbers are no longer than what is kept of them
     heard = made_up_features(made_up_clips())
     before, after = trained.embed_windows(heard), found.embed_windows(heard)
     nearest = (before @ known.T).max(axis=1)
@@ -62,18 +63,23 @@ def test_of_an_open_training_what_was_held_back_is_not_known(tmp_path: Path, mon
     np.testing.assert_allclose(known, trained.embed_text([each for each in LABELS if each != "siren"]), atol=SAME)
 
 
-def test_narrowed_afterwards_it_says_the_same(tmp_path: Path) -> None:
-    found, heard = fallen_back(run(tmp_path)), made_up_features(made_up_clips())
-    turned = narrowed(found, heard, 16)
-    asked = [*LABELS, *NAMES]
-    cosines = [each.embed_windows(heard) @ each.embed_text(asked).T for each in (found, turned)]
-    np.testing.assert_allclose(*cosines, atol=SAME)
+def test_what_is_kept_may_be_smaller_than_what_it_is_made_of(tmp_path: Path) -> None:
+    trained, heard = run(tmp_path), made_up_features(made_up_clips())
+    small = fallen_back(trained, sizes=Sizes(known=5, names=2, tagger=1))
+    concepts = small.model.concepts
+    for matrix, rank in ((concepts.table * concepts.weight[:, None], 2), (concepts.classify.weight, 1)):
+        assert torch.linalg.matrix_rank(matrix, rtol=1e-4) == rank
+    known = trained.embed_text(LABELS)[:, :5]
+    np.testing.assert_allclose(concepts.known, known / np.linalg.norm(known, axis=1, keepdims=True), atol=SAME)
+    assert np.isfinite(small.embed_windows(heard)).all()
 
 
 def test_what_cannot_fall_back_is_refused(tmp_path: Path) -> None:
     trained, clips = run(tmp_path), made_up_clips()
     with pytest.raises(ValueError, match="has a tagger beside its towers already"):
         fallen_back(fallen_back(trained))
+    with pytest.raises(ValueError, match="narrow the one before"):
+        narrowed(fallen_back(trained), made_up_features(clips), 8)
     with pytest.raises(ValueError, match="doubted is 1"):
         fallen_back(trained, doubted=1.0)
     unexamined = [replace(clip, split="train") for clip in clips]

@@ -192,12 +192,19 @@ def test_concepts_are_class_names_mixed_by_their_probabilities() -> None:
 
 def test_where_the_tower_is_near_what_it_knows_the_tagger_stands_aside() -> None:
     config = RetrievalConfig(
-        segment_width=4, joint_width=6, classes=3, class_hidden=5, concept_gain=0.5, concept_doubt=0.4, known=2
+        segment_width=4,
+        joint_width=6,
+        classes=3,
+        class_hidden=5,
+        concept_gain=0.5,
+        concept_doubt=0.4,
+        known=2,
+        known_width=3,
     )
     concepts = DualEncoder(config, torch.randn(11, 300)).concepts
-    concepts.known.copy_(torch.eye(6)[:2])
+    concepts.known.copy_(torch.eye(3)[:2])
     cosines = torch.tensor([1.0, 0.45, 0.4, 0.35, -1.0])  # to the nearer of the two; at right angles to the other
-    heard = torch.stack([torch.tensor([0, c, (1 - c * c) ** 0.5, 0, 0, 0]) for c in cosines.tolist()])
+    heard = torch.stack([torch.tensor([0, c, (1 - c * c) ** 0.5, 0, 5, 0]) for c in cosines.tolist()])
     found = concepts.gain(heard)[:, 0]
     assert found[2].item() == pytest.approx(0.25)
     assert found[1].item() == pytest.approx(0.5 / (1 + np.e), abs=1e-6)
@@ -209,4 +216,7 @@ def test_a_gain_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="needs classes and a gain"):
         RetrievalConfig(segment_width=4, concept_gain=0.3)
     with pytest.raises(ValueError, match="known texts are there for a tagger"):
-        RetrievalConfig(segment_width=4, known=2)
+        RetrievalConfig(segment_width=4, known=2, known_width=2)
+    for width in (0, 513):
+        with pytest.raises(ValueError, match="known texts need 1 to 512 numbers"):
+            RetrievalConfig(segment_width=4, classes=3, concept_gain=0.3, known=2, known_width=width)

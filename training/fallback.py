@@ -5,10 +5,13 @@
 A trained model places a sound that training lacked anywhere: near some text that it knows, or near none. An embedding
 that is near none of the texts of training is one to doubt, and there what the tagger hears, said in the joint space
 (`Concepts` of training/retrieval.py), is added to it. What training knows keeps its place, nearly. Nothing is trained.
+
+A device keeps this in an eighth of its head: of the class names' directions and of the tagger's last layer the
+principal ones, and of the known texts the first numbers, of a nested space the most telling ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,9 +24,20 @@ from training.retrieval import DualEncoder
 from training.sounds import Clip
 from training.train import Checkpoint, class_weights
 
-__all__ = ["with_fallback"]
+__all__ = ["Sizes", "with_fallback"]
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What is kept: of a known text the first `known` numbers; ranks of the class `names`' embeddings and of the
+    `tagger`'s last layer."""
+
+    known: int = 64
+    names: int = 64
+    tagger: int = 128
+
+
+@torch.no_grad()
 def with_fallback(
     checkpoint: Checkpoint,
     clips: Sequence[Clip],
@@ -33,6 +47,7 @@ def with_fallback(
     *,
     gain: float = 0.3,
     doubted: float = 0.1,
+    sizes: Sizes | None = None,
 ) -> Checkpoint:
     """The same towers with a tagger beside them: at most `gain` of their 1, and half of it where they are as little
     sure as in the worst share `doubted` of the validation clips' windows.
@@ -54,8 +69,10 @@ def with_fallback(
     if not len(val.lengths):
         raise ValueError("there is no validation clip: without one nobody knows when to doubt")
     labels = sorted({clip.label for clip in clips if clip.split == "train"})
-    known = checkpoint.embed_text([tidy_label(label) for label in labels])
-    nearest = (checkpoint.embed_windows(val) @ known.T).max(axis=1)
+    sizes = sizes or Sizes()
+    width = min(sizes.known, old.config.width)
+    known = _shortened(checkpoint.embed_text([tidy_label(label) for label in labels]), width)
+    nearest = (_shortened(checkpoint.embed_windows(val), width) @ known.T).max(axis=1)
     config = replace(
         old.config,
         classes=len(class_names),
@@ -63,15 +80,29 @@ def with_fallback(
         concept_gain=gain,
         concept_doubt=round(float(np.quantile(nearest, doubted)), 4),
         known=len(known),
+        known_width=width,
     )
     model = DualEncoder(config, old.words)
     own = {name: value for name, value in model.state_dict().items() if name.startswith("concepts.")}
     model.load_state_dict(own | old.state_dict())
     assert model.concepts is not None
-    model.concepts.take(tagger, class_weights(train))
-    model.concepts.known.copy_(torch.from_numpy(known))
-    model.concepts.table.copy_(torch.from_numpy(checkpoint.embed_text(class_names)))
+    concepts, weights = model.concepts, class_weights(train)
+    concepts.take(tagger, weights)
+    concepts.classify.weight.copy_(_principal(concepts.classify.weight, sizes.tagger))
+    concepts.known.copy_(torch.from_numpy(known))
+    table = torch.from_numpy(checkpoint.embed_text(class_names))
+    concepts.table.copy_(_principal(table * weights[:, None], sizes.names) / weights[:, None])
     return replace(checkpoint, model=model.eval(), validation={})
+
+
+def _principal(matrix: Tensor, rank: int) -> Tensor:
+    """The nearest one of that rank."""
+    left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
+    return (left[:, :rank] * singular[:rank]) @ right[:rank]
+
+
+def _shortened(rows: np.ndarray, width: int) -> np.ndarray:
+    return rows[:, :width] / np.linalg.norm(rows[:, :width], axis=1, keepdims=True)
 
 
 def _hidden_width(tagger: nn.Sequential) -> int:

@@ -28,8 +28,9 @@ class RetrievalConfig:
     """Sizes: D, words of 300 numbers, E; clusters as in the paper's section 3.2.3; what else a pooling takes stands in
     training/pooling.py. `concept_gain` is the weight of `Concepts` beside the audio tower's 1; 0 leaves them out, with
     their `classes`. With `known` texts that is the most that they weigh, where the tower's embedding is near none of
-    these, and half of it at a cosine of `concept_doubt` to the nearest (training/fallback.py). `kept_width`: so many
-    numbers are kept of the joint space, turned by training/widths.py; 0: all of it as it is."""
+    these, and half of it at a cosine of `concept_doubt` to the nearest, both by their first `known_width` numbers
+    (training/fallback.py). `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0:
+    all of it as it is."""
 
     segment_width: int
     word_width: int = 300
@@ -49,6 +50,7 @@ class RetrievalConfig:
     concept_gain: float = 0.0
     concept_doubt: float = 0.0
     known: int = 0
+    known_width: int = 0
     kept_width: int = 0
 
     @property
@@ -68,6 +70,8 @@ class RetrievalConfig:
             raise ValueError(f"a tagger needs classes and a gain above 0, or neither: {self}")
         if self.known and not self.classes:
             raise ValueError(f"known texts are there for a tagger to stand aside, and there is none: {self}")
+        if not 0 <= self.known_width <= self.width or (self.known > 0) != (self.known_width > 0):
+            raise ValueError(f"known texts need 1 to {self.width} numbers each: {self}")
 
 
 class ContextGate(nn.Module):
@@ -135,7 +139,7 @@ class Concepts(nn.Module):
         self.classify = nn.Linear(config.class_hidden, config.classes)
         self.register_buffer("weight", torch.ones(config.classes))
         self.register_buffer("table", torch.zeros(config.classes, config.width))
-        self.register_buffer("known", torch.zeros(config.known, config.width) if config.known else None)
+        self.register_buffer("known", torch.zeros(config.known, config.known_width) if config.known else None)
         self.most, self.doubt = config.concept_gain, config.concept_doubt
         self.requires_grad_(requires_grad=False)
 
@@ -165,10 +169,11 @@ class Concepts(nn.Module):
 
 
 def doubtful_gain(heard: Tensor, known: Tensor | None, most: float, doubt: float) -> Tensor:
-    """`most`, or less of it the nearer an embedding of (B, E) is to its nearest of `known (K, E)`: (B, 1)."""
+    """`most`, or less of it the nearer an embedding of (B, E) is to its nearest of `known (K, W)`, unit length, by as
+    many numbers as those have: (B, 1)."""
     if known is None:
         return torch.full_like(heard[:, :1], most)
-    nearest = (heard @ known.T).amax(dim=1, keepdim=True)
+    nearest = (F.normalize(heard[:, : known.shape[1]], dim=1) @ known.T).amax(dim=1, keepdim=True)
     return most * torch.sigmoid((doubt - nearest) / DOUBT_SOFTNESS)
 
 

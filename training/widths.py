@@ -42,16 +42,18 @@ def narrowed(checkpoint: Checkpoint, heard: Features, width: int) -> Checkpoint:
         raise ValueError(
             f"this checkpoint was narrowed to {old.config.kept_width} numbers already: give the one before"
         )
+    if old.config.known:
+        raise ValueError(
+            "this checkpoint falls back on its tagger by the first numbers of a space that would be turned: "
+            "narrow the one before, then `python -m training fallback`"
+        )
     if not 0 < width <= old.config.joint_width:
         raise ValueError(f"an embedding has {old.config.joint_width} numbers, {width} of them cannot be kept")
     turn = torch.from_numpy(principal_directions(checkpoint.embed_windows(heard))[:, :width].copy())
     model = DualEncoder(replace(old.config, kept_width=width), old.words)
     weights = old.state_dict() | {"audio_tower.turn": turn, "text_tower.turn": turn}
     if old.concepts is not None:
-        for name in ("table", "known"):
-            rows = getattr(old.concepts, name)
-            if rows is not None:
-                weights[f"concepts.{name}"] = torch.nn.functional.normalize(rows @ turn, dim=1)
+        weights["concepts.table"] = torch.nn.functional.normalize(old.concepts.table @ turn, dim=1)
     model.load_state_dict(weights)
     return replace(checkpoint, model=model.eval(), validation={})
 

@@ -60,6 +60,10 @@ class Contender:
         """(n, E)."""
         return self.engine.bundle.embed_text(texts)
 
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, E): what a search asks with."""
+        return self.engine.bundle.queries(texts)
+
     def held_down(self, windows: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         """How much a search and a caption lower each clip's windows (W_i, E), (W_i,); None where the bundle is set to
         cosines."""
