@@ -64,8 +64,10 @@ def test_of_an_open_training_what_was_held_back_is_not_known(tmp_path: Path, mon
 
 
 def test_what_is_kept_may_be_smaller_than_what_it_is_made_of(tmp_path: Path) -> None:
-    trained, heard = run(tmp_path), made_up_features(made_up_clips())
-    small = fallen_back(trained, sizes=Sizes(known=5, names=2, tagger=1))
+    heard, sizes = made_up_features(made_up_clips()), Sizes(known=5, names=2, tagger=1)
+    assert fallen_back(run(tmp_path / "plain"), sizes=sizes).model.concepts.known.shape == (len(LABELS), 16)
+    trained = run(tmp_path / "nested", TrainConfig(**{**vars(SMALL), "narrow_weight": 1.0}))
+    small = fallen_back(trained, sizes=sizes)
     concepts = small.model.concepts
     for matrix, rank in ((concepts.table * concepts.weight[:, None], 2), (concepts.classify.weight, 1)):
         assert torch.linalg.matrix_rank(matrix, rtol=1e-4) == rank

@@ -6,8 +6,8 @@ A trained model places a sound that training lacked anywhere: near some text tha
 that is near none of the texts of training is one to doubt, and there what the tagger hears, said in the joint space
 (`Concepts` of training/retrieval.py), is added to it. What training knows keeps its place, nearly. Nothing is trained.
 
-A device keeps this in an eighth of its head: of the class names' directions and of the tagger's last layer the
-principal ones, and of the known texts the first numbers, of a nested space the most telling ones.
+A device keeps little of this: of the class names' directions and of the tagger's last layer the principal ones, and of
+the known texts, where the space is nested (`train --narrow-weight`), the first numbers.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ __all__ = ["Sizes", "with_fallback"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is kept: of a known text the first `known` numbers; ranks of the class `names`' embeddings and of the
-    `tagger`'s last layer."""
+    """What is kept: of a known text the first `known` numbers, if the space is nested; ranks of the class `names`'
+    embeddings and of the `tagger`'s last layer."""
 
     known: int = 64
     names: int = 64
@@ -70,7 +70,7 @@ def with_fallback(
         raise ValueError("there is no validation clip: without one nobody knows when to doubt")
     labels = sorted({clip.label for clip in clips if clip.split == "train"})
     sizes = sizes or Sizes()
-    width = min(sizes.known, old.config.width)
+    width = min(sizes.known, old.config.width) if checkpoint.config.get("narrow_weight") else old.config.width
     known = _shortened(checkpoint.embed_text([tidy_label(label) for label in labels]), width)
     nearest = (_shortened(checkpoint.embed_windows(val), width) @ known.T).max(axis=1)
     config = replace(

@@ -9,9 +9,9 @@ __all__ = ["Hit", "Moment", "apart", "merged"]
 
 @dataclass(frozen=True)
 class Hit:
-    """A moment that a search found: `cosine` of its embedding with the query, and the `score` that it is ranked by,
-    which is the same unless hubs were held down. `start_s` and `end_s`: within what was recorded from `started_at` on
-    (UTC seconds); a file's is when it was put into the archive."""
+    """A moment that a search found: `cosine` of its embedding with the query (of a text as Bundle.queries has it), and
+    the `score` that it is ranked by, which is the same unless hubs were held down. `start_s` and `end_s`: within what
+    was recorded from `started_at` on (UTC seconds); a file's is when it was put into the archive."""
 
     file: str
     start_s: float

@@ -91,7 +91,7 @@ def search(
     bundle: Bundle = None,
     top: TopK = 5,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Rank by cosines; hold no moment down for being near to all.")
+        bool, typer.Option("--plain", help="Rank by cosines with the text itself; hold no moment down.")
     ] = False,
     as_json: Json = False,
 ) -> None:
