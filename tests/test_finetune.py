@@ -24,7 +24,7 @@ from training.features import WINDOW_SEGMENTS, Features  # noqa: E402
 from training.finetune import FinetuneConfig, finetune, old_labels  # noqa: E402
 from training.finetune_gate import Standing, finetune_gates, standing  # noqa: E402
 from training.gates import GateError, judge  # noqa: E402
-from training.memory import MEMORY, Memory  # noqa: E402
+from training.memory import MEMORY, STEPS, Memory  # noqa: E402
 from training.new_words import new_words  # noqa: E402
 from training.own_sounds import read_own  # noqa: E402
 from training.sounds import Clip  # noqa: E402
@@ -229,7 +229,7 @@ def test_a_memory_keeps_labels_and_embeddings_within_a_step_and_no_text_or_name(
     memory.save(tmp_path / MEMORY)
     kept = Memory.load(tmp_path / MEMORY)
     assert [(c.label, c.split, c.source) for c in kept.clips] == [(c.label, c.split, c.source) for c in memory.clips]
-    assert np.abs(kept.windows - memory.windows).max() <= 1 / 127  # a step of the largest number, rounded and scaled
+    assert np.abs(kept.windows - memory.windows).max() <= 1 / STEPS  # a step of the largest number, rounded and scaled
     assert not any(clip.captions for clip in kept.clips)
     content = (tmp_path / MEMORY).read_bytes()
     assert b"dog1.wav" not in content and b"is heard" not in content

@@ -120,6 +120,12 @@ class TextSide:
 def _weights(path: Path, *, rows: int) -> dict[str, np.ndarray]:
     """The graph's stored numbers as float32, by the names that export/graphs.py gives them; "words" is the table."""
     graph, stored = graph_weights(path)
+    unknown = f"{path.name} is no text graph that this version knows: export the bundle again"
+    tables = [array for array in stored.values() if array.ndim == 2 and array.shape[0] == rows]
+    scales = [array for array in tables if array.shape[1] == 1]
+    words = [array for array in tables if array.shape[1] > 1]
+    if len(words) != 1 or len(scales) > 1:
+        raise BundleError(unknown)
     if any(node.op_type in ("LSTM", "ReduceMax") for node in graph.node):
         raise BundleError(f"{path.name} pools words by an LSTM or their maximum: finetune knows NetRVLAD and the mean")
     found = {name: array.astype(np.float32) for name, array in stored.items() if name.startswith("tower.")}
@@ -128,13 +134,10 @@ def _weights(path: Path, *, rows: int) -> dict[str, np.ndarray]:
             quantised, scale, zero = (stored[name].astype(np.float32) for name in node.input)
             found[node.output[0].removesuffix("_DequantizeLinear_Output")] = (quantised - zero) * scale
     found = {name.replace("tower.pool.", "tower."): array for name, array in found.items()}
-    tables = [array for array in stored.values() if array.ndim == 2 and array.shape[0] == rows]
-    scales = [array for array in tables if array.shape[1] == 1]
-    words = [array for array in tables if array.shape[1] > 1]
     needed = {"tower.project", "tower.project_bias", "tower.gate", "tower.gate_bias"}
     if "tower.centres" in found:
         raise BundleError(f"{path.name} pools words by NetVLAD: finetune knows NetRVLAD and the mean")
-    if len(words) != 1 or len(scales) > 1 or not needed <= found.keys():
-        raise BundleError(f"{path.name} is no text graph that this version knows: export the bundle again")
+    if not needed <= found.keys():
+        raise BundleError(unknown)
     table = words[0].astype(np.float32)
     return found | {"words": table * scales[0] if scales else table}
