@@ -220,9 +220,7 @@ def retrieval(
     limit: Annotated[int | None, typer.Option(min=2, help="Only so many clips: a quick look.")] = None,
     hours: Annotated[float, typer.Option(help="Of synthesised scenes at each SNR.")] = 0.5,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    checkpoint: Annotated[
-        list[Path], typer.Option(help="open: trained with `--hold-out open`; again for several.")
-    ] = [],  # noqa: B006
+    checkpoint: Annotated[list[Path], typer.Option(help="open: `--hold-out open`; again for several.")] = [],  # noqa: B006
     features: Annotated[Path, typer.Option(help="open: what `python -m training features` wrote.")] = FEATURES,
     weights: Annotated[Path, typer.Option(help="open: the folder with the AudioSet class names.")] = WEIGHTS,
     fp32: Annotated[Path | None, typer.Option(help="The bundle's checkpoint: what quantisation costs.")] = None,

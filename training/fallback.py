@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from training.features import Features
 from training.hold_out import HoldOut
 from training.label_names import tidy_label
+from training.losses import shortened
 from training.retrieval import DualEncoder
 from training.sounds import Clip
 from training.train import Checkpoint, class_weights
@@ -71,8 +72,11 @@ def with_fallback(
     labels = sorted({clip.label for clip in clips if clip.split == "train"})
     sizes = sizes or Sizes()
     width = min(sizes.known, old.config.width) if checkpoint.config.get("narrow_weight") else old.config.width
-    known = _shortened(checkpoint.embed_text([tidy_label(label) for label in labels]), width)
-    nearest = (_shortened(checkpoint.embed_windows(val), width) @ known.T).max(axis=1)
+    known, asked = (
+        shortened(torch.from_numpy(rows), width)
+        for rows in (checkpoint.embed_text([tidy_label(label) for label in labels]), checkpoint.embed_windows(val))
+    )
+    nearest = (asked @ known.T).amax(dim=1).numpy()
     config = replace(
         old.config,
         classes=len(class_names),
@@ -89,7 +93,7 @@ def with_fallback(
     concepts, weights = model.concepts, class_weights(train)
     concepts.take(tagger, weights)
     concepts.classify.weight.copy_(_principal(concepts.classify.weight, sizes.tagger))
-    concepts.known.copy_(torch.from_numpy(known))
+    concepts.known.copy_(known)
     table = torch.from_numpy(checkpoint.embed_text(class_names))
     concepts.table.copy_(_principal(table * weights[:, None], sizes.names) / weights[:, None])
     return replace(checkpoint, model=model.eval(), validation={})
@@ -99,10 +103,6 @@ def _principal(matrix: Tensor, rank: int) -> Tensor:
     """The nearest one of that rank."""
     left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
     return (left[:, :rank] * singular[:rank]) @ right[:rank]
-
-
-def _shortened(rows: np.ndarray, width: int) -> np.ndarray:
-    return rows[:, :width] / np.linalg.norm(rows[:, :width], axis=1, keepdims=True)
 
 
 def _hidden_width(tagger: nn.Sequential) -> int:
