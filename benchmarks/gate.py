@@ -18,13 +18,13 @@ import numpy as np
 
 from benchmarks.report import Report, Table, plain
 from benchmarks.retrieval.contender import Contender, watched
-from benchmarks.retrieval.variants import rms
 from edge_runtime.audio_file import recordings_in
 from edge_runtime.engine import stream
 from edge_runtime.errors import EarmarkError
 from edge_runtime.events.speech import SPEECH, SpeechGate
 from edge_runtime.false_alerts import ALIKE
 from edge_runtime.listener import Listener
+from training.augment import rms
 from training.bootstrap import Draws
 from training.sounds import load_samples, read_clips
 

@@ -14,11 +14,13 @@ from training.augment import (  # noqa: E402
     DIRECT_DB,
     RATE_HZ,
     RT60_S,
+    brief,
     impulse_response,
     masked,
     narrowed,
     noisy,
     reverberant,
+    rms,
     roughened,
 )
 from training.beds import Beds  # noqa: E402
@@ -109,6 +111,34 @@ def test_roughened_copies_stand_in_a_background_where_that_is_asked(tmp_path: Pa
     assert set(clean.lengths) == set(rough.lengths) == {2}
     assert bedded.lengths.min() >= 2 and bedded.lengths.max() <= 16 and len(set(bedded.lengths)) > 4
     assert len(Beds.of(clips).ambiences) == 1  # none of the test split
+
+
+def test_roughened_copies_are_cut_short_where_that_is_asked(tmp_path: Path) -> None:
+    """Five seconds with a knock in them: the clean copy is whole, of the others at most 2.5 s are left."""
+    torch.manual_seed(0)
+    net = StreamingMobileNet(StreamingMobileNetConfig(MobileNetConfig(width=0.1, classes=7))).eval()
+    samples = 0.01 * np.sin(np.arange(5 * RATE_HZ) / 9)
+    samples[2 * RATE_HZ : 2 * RATE_HZ + 900] = 0.9
+    soundfile.write(tmp_path / "long.wav", samples, RATE_HZ, subtype="FLOAT")
+    clips = [
+        Clip(tmp_path / "long.wav", "train", "noise", (), f"r{i}", "esc50", "CC0", -20.0)
+        for i in range(8)  # each is cut in another way
+    ]
+    paths = extract(clips, net, *efficientat_mel(), out=tmp_path, copies=1, brief=1.0)
+    assert paths[1] != extract(clips, net, *efficientat_mel(), out=tmp_path, copies=1)[1]
+    clean, rough = load(paths)
+    assert set(clean.lengths) == {16} and rough.lengths.max() <= 8 and len(set(rough.lengths)) > 2
+
+
+def test_a_brief_stretch_is_the_loudest_or_at_least_not_silent() -> None:
+    samples = np.zeros(4 * RATE_HZ, np.float32)
+    samples[RATE_HZ : 2 * RATE_HZ] = 0.5
+    stretches = [brief(samples, np.random.default_rng(seed)) for seed in range(50)]
+    seconds = np.array([len(stretch) for stretch in stretches]) / RATE_HZ
+    assert 0.25 <= seconds.min() < 0.5 and 1.5 < seconds.max() <= 2.5
+    assert min(rms(stretch) for stretch in stretches) > 0.3 * rms(samples)
+    np.testing.assert_array_equal(stretches[3], brief(samples, np.random.default_rng(3)))
+    np.testing.assert_array_equal(brief(samples[:5000], np.random.default_rng(0)), samples[:5000])
 
 
 def filled_up(samples: np.ndarray, front_end: FrontEnd) -> torch.Tensor:

@@ -9,10 +9,11 @@ from benchmarks.retrieval.alerts import Answer, Truth, scored
 from benchmarks.retrieval.answers import AMBIENCES, ANSWERS, answers
 from benchmarks.retrieval.detection import _by_minute
 from benchmarks.retrieval.scenes import Event, plan_scenes
-from benchmarks.retrieval.variants import RATE_HZ, VARIANTS, chance, loudest, pink, rms
+from benchmarks.retrieval.variants import RATE_HZ, VARIANTS, chance, pink
 from benchmarks.retrieval.wording import ASKED
 from edge_runtime.bundle import Bundle
 from edge_runtime.phrases import default_phrases
+from training.augment import loudest, rms
 from training.bootstrap import Draws, drawn_figures, text_to_audio
 from training.metrics import ranking
 from training.phrasings import TEMPLATES

@@ -126,6 +126,7 @@ def features(
     reverb: Annotated[float, typer.Option(help="The share of a roughened copy's clips that stand in a room.")] = 0.0,
     masks: Annotated[float, typer.Option(help="The share of its windows that lack bands and frames.")] = 0.0,
     beds: Annotated[float, typer.Option(help="The share of its clips that stand in a background.")] = 0.0,
+    brief: Annotated[float, typer.Option(help="The share of its clips of which only a short stretch is there.")] = 0.0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -151,7 +152,8 @@ def features(
     net, front_end = encoder_of(student, weights)
     clips = read_clips(sounds)
     out = out or features_of(student)
-    for path in extract(clips, net, *front_end, out=out, copies=copies, reverb=reverb, masks=masks, beds=beds):
+    shares = {"reverb": reverb, "masks": masks, "beds": beds, "brief": brief}
+    for path in extract(clips, net, *front_end, out=out, copies=copies, **shares):
         print(path)
 
 

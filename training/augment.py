@@ -1,6 +1,7 @@
 """What a microphone, a room and a cheap recorder do to a clip: reverberation, bandwidth, level, noise.
 
     samples = roughened(samples, rng)       # float32 (n,) at 32 kHz -> the same length
+    samples = brief(samples, rng)           # a short stretch of it
     samples = reverberant(samples, rng)
     frames = masked(frames, rng)            # log-mel (T, M): bands and frames that are not there (SpecAugment)
 
@@ -11,7 +12,19 @@ this learns the recorder and not the sound.
 import numpy as np
 import soxr
 
-__all__ = ["coloured", "cropped", "impulse_response", "masked", "narrowed", "noisy", "reverberant", "roughened"]
+__all__ = [
+    "brief",
+    "coloured",
+    "cropped",
+    "impulse_response",
+    "loudest",
+    "masked",
+    "narrowed",
+    "noisy",
+    "reverberant",
+    "rms",
+    "roughened",
+]
 
 RATE_HZ = 32_000
 NARROW_HZ = (8_000, 11_025, 16_000, 22_050)
@@ -19,6 +32,12 @@ RT60_S = (0.2, 1.2)
 """How long a room's sound takes to fall by 60 dB: a bedroom, a stairwell."""
 DIRECT_DB = (-6.0, 12.0)
 """How far the direct sound's energy lies above that of all that comes after it."""
+BRIEF_S = (0.25, 2.5)
+"""A door, a bark, a cork: what is over before an encoder has got used to it."""
+LOUDEST = 0.6
+"""How often a brief stretch is the loudest; else it is anywhere but where the clip is nearly silent."""
+QUIET = 0.3
+"""Of the clip's RMS: less than this is nearly silent."""
 MASKS = 2
 MASKED_SHARE = 0.125
 """Each mask hides up to this share of the bands, or of the frames."""
@@ -33,6 +52,31 @@ def roughened(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     peak = max(float(np.abs(samples).max(initial=0)), 1e-5)
     gain = 10 ** (rng.uniform(-30, 6) / 20)
     return (samples * min(gain, 1 / peak)).astype(np.float32)
+
+
+def brief(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of the clip of `BRIEF_S`, short ones as likely as long ones by the octave; shorter clips stay whole. An
+    encoder that streams hears its beginning as it hears a recording's."""
+    count = round(RATE_HZ * np.exp(rng.uniform(*np.log(BRIEF_S))))
+    if len(samples) <= count:
+        return samples
+    if rng.random() >= LOUDEST:
+        first = int(rng.integers(len(samples) - count + 1))
+        stretch = samples[first : first + count]
+        if rms(stretch) > QUIET * rms(samples):
+            return stretch
+    return loudest(samples, count)
+
+
+def loudest(samples: np.ndarray, count: int) -> np.ndarray:
+    """The stretch of `count` samples with the most energy."""
+    energy = np.concatenate(([0.0], np.cumsum(samples.astype(np.float64) ** 2)))
+    first = int((energy[count:] - energy[: len(energy) - count]).argmax())
+    return samples[first : first + count]
+
+
+def rms(samples: np.ndarray) -> np.float32:
+    return np.float32(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
 
 
 def reverberant(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

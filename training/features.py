@@ -22,6 +22,7 @@ from torch import Tensor
 
 from edge_runtime.heap import hand_back
 from edge_runtime.mel import MelSpec, MelTables, log_mel
+from training.augment import brief as brief_stretch
 from training.augment import masked, reverberant, roughened
 from training.beds import Beds
 from training.panns import Panns
@@ -136,19 +137,21 @@ def extract(
     reverb: float = 0.0,
     masks: float = 0.0,
     beds: float = 0.0,
+    brief: float = 0.0,
     workers: int = 2,
 ) -> list[Path]:
-    """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way; `reverb`
-    of their clips stand in a room, `beds` of them in a background, and of `masks` of their windows frames and bands are
-    missing."""
+    """Write one file a copy: copy 0 is the clips as they are, the others are roughened, each in its own way:
+    `reverb` of their clips stand in a room, `beds` in a background, of `brief` only a short stretch is left, `masks` of
+    their windows lack frames and bands."""
     from rich.progress import Progress
 
     out.mkdir(parents=True, exist_ok=True)
     weights = hashlib.sha256(b"".join(t.numpy().tobytes() for t in net.state_dict().values())).hexdigest()[:12]
     kind = f"-{reverb:g}-{masks:g}" if reverb or masks else ""
     kind += f"-beds-{beds:g}" if beds else ""
+    kind += f"-brief-{brief:g}" if brief else ""
     paths = [out / f"{weights}-{copy}{kind if copy else ''}.npz" for copy in range(copies + 1)]
-    rough = Rough(reverb, masks, beds, Beds.of(clips) if beds else Beds([]))
+    rough = Rough(reverb, masks, beds, brief, Beds.of(clips) if beds else Beds([]))
     with Progress() as progress, ThreadPoolExecutor(workers) as pool:
         for copy, path in enumerate(paths):
             if path.exists():
@@ -208,12 +211,13 @@ def rows_of(
 
 @dataclass(frozen=True)
 class Rough:
-    """Shares of a roughened copy's clips that stand in a room or in one of the `backgrounds`, and of its windows that
-    lack frames and bands."""
+    """Shares of a roughened copy's clips that stand in a room or in one of the `backgrounds` or are cut short, and of
+    its windows that lack frames and bands."""
 
     reverb: float
     masks: float
     beds: float
+    brief: float
     backgrounds: Beds
 
 
@@ -224,6 +228,8 @@ def _features_of(
     if not copy:
         return rows_of(samples, row, net, spec, tables)
     rng = np.random.default_rng([copy, row, 1])  # what `roughened` draws stays as it is
+    if rough.brief and rng.random() < rough.brief:
+        samples = brief_stretch(samples, rng)
     if rng.random() < rough.reverb:
         samples = reverberant(samples, rng)
     if rough.beds and rng.random() < rough.beds:

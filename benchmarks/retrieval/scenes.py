@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.retrieval.answers import AMBIENCES
-from benchmarks.retrieval.variants import rms
 from edge_runtime.synthesis import Studio, air
-from training.augment import RATE_HZ
+from training.augment import RATE_HZ, rms
 from training.beds import sounding_rms
 from training.sounds import Clip, load_samples
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.augment import RATE_HZ, coloured, narrowed
+from training.augment import RATE_HZ, coloured, loudest, narrowed, rms
 from training.sounds import Clip
 
-__all__ = ["MIXTURE", "VARIANTS", "Variant", "chance", "loudest", "pink", "rms"]
+__all__ = ["MIXTURE", "VARIANTS", "Variant", "chance", "pink"]
 
 PINK = 1.0
 """Exponent of the fall of power over frequency."""
@@ -88,17 +88,6 @@ def pink(count: int, rng: np.random.Generator) -> np.ndarray:
     of_power_of_two = coloured(1 << (count - 1).bit_length(), tilt=PINK, rng=rng)  # other transforms take far longer
     sound = of_power_of_two[:count]
     return (sound / rms(sound)).astype(np.float32)
-
-
-def loudest(samples: np.ndarray, count: int) -> np.ndarray:
-    """The stretch of `count` samples with the most energy."""
-    energy = np.concatenate(([0.0], np.cumsum(samples.astype(np.float64) ** 2)))
-    start = int((energy[count:] - energy[: len(energy) - count]).argmax())
-    return samples[start : start + count]
-
-
-def rms(samples: np.ndarray) -> np.float32:
-    return np.float32(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
 
 
 VARIANTS = (
