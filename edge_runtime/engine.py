@@ -24,6 +24,7 @@ from edge_runtime.bundle_store import chosen_bundle, telling_the_way_back
 from edge_runtime.errors import AudioError, HomeError, PhraseError
 from edge_runtime.home import Home
 from edge_runtime.listener import Listener, Window
+from edge_runtime.matching.matcher import WITHIN
 from edge_runtime.phrases import Match, Phrases, default_phrases, tidy
 from edge_runtime.resample import Resampler
 
@@ -190,10 +191,15 @@ class Engine:
         return _unit(np.sum(parts, axis=0))
 
     def would_have_fired(self, text: str, *, since: float | None = None, sources: Sequence[str] = ()) -> list[Hit]:
-        """When the archive's windows would have had a phrase at its threshold, in the order of time."""
+        """When the archive's windows would have had a phrase at its threshold and not far below the best phrase of the
+        vocabulary, as a service tells it (matching/matcher.py), in the order of time."""
         phrase = self.embed_text(text)
         threshold = float(self.bundle.thresholds(phrase[None])[0])
-        return self._archive().fired(phrase, threshold, reference=self.bundle.reference, since=since, sources=sources)
+
+        def reference(windows: np.ndarray) -> np.ndarray:
+            return np.maximum(self.bundle.reference(windows), self.phrases.best_heard(windows) - WITHIN - threshold)
+
+        return self._archive().fired(phrase, threshold, reference=reference, since=since, sources=sources)
 
     def refresh_phrases(self, *, also: Iterable[str] = ()) -> None:
         """Take over what another process has changed in the home's vocabulary; `also` these phrases are in it."""

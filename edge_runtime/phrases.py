@@ -111,6 +111,13 @@ class Phrases:
         matches = (Match(self._texts[i], float(cosines[i]), reference + limit) for i, limit in asked.items())
         return tuple(sorted((match for match in matches if match.heard), key=lambda match: -match.score))
 
+    def best_heard(self, windows: np.ndarray) -> np.ndarray:
+        """The cosine of the best phrase that each of `windows (W, E)` has at or above its threshold, (W,); -inf where
+        it has none."""
+        cosines = windows @ self.embeddings().T  # (W, P)
+        limits = self._bundle.reference(windows)[:, None] + self.thresholds()
+        return np.where(cosines >= limits, cosines, -np.inf).max(axis=1, initial=-np.inf)
+
     def thresholds(self) -> np.ndarray:
         """How far above a window's reference (Bundle.reference) each phrase counts as heard, (P,), in their order."""
         return self._bundle.thresholds(self._index.vectors())

@@ -12,6 +12,7 @@ from edge_runtime.clock import Clock, Stamp, boot_id
 from edge_runtime.errors import PhraseError
 from edge_runtime.ledger import Ledger
 from edge_runtime.listener import Window
+from edge_runtime.matching.matcher import Matcher
 from edge_runtime.sources.stretch import Stretch
 from tests.conftest import Earmark
 
@@ -137,6 +138,20 @@ def test_a_phrase_is_tried_on_what_was_heard(field):
     assert names(earmark("phrases", "try", DOG, "--source", "dog", "--since", "1d", "--json")) == []
     bell = earmark("phrases", "try", "a church bell ringing", "--since", "30d", "--json")
     assert "bell" in names(bell)
+
+
+def test_a_phrase_is_tried_as_a_service_tells_it(field):
+    """Oracle: the matcher of a service, asked about every phrase of the bundle, on the windows that were archived."""
+    engine = Engine.open(home=field / "home", write=False)
+    heard = {}
+    for name in DAYS_AGO:
+        (embedding, *_) = engine.embed_audio(performed(name, field))
+        above = {match.phrase for match in engine.phrases.heard(embedding)}
+        firings = Matcher(engine.phrases).firings(Window(0.0, SECONDS, embedding, True, 0), at=0.0)
+        heard[name] = above, {firing.name for firing in firings}
+    assert any(told < above for above, told in heard.values()), "some are above their thresholds, far below the best"
+    for name, (above, told) in heard.items():
+        assert {text for text in above if engine.would_have_fired(text, sources=[name])} == told
 
 
 def test_adding_a_phrase_tells_how_often_it_would_have_been_heard(field):

@@ -54,7 +54,8 @@ def try_(
     bundle: Bundle = None,
     as_json: Json = False,
 ) -> None:
-    """Show when a phrase would have been heard, by the sounds in the archive. It changes nothing."""
+    """Show when a phrase would have been told, by the sounds in the archive: where it is above its threshold and no
+    phrase of the vocabulary far better. It changes nothing."""
     engine = open_engine(bundle=bundle, home=home, write=False)
     if engine.archive is None:
         raise EarmarkError("nothing has been heard here yet: run `earmark run` or `earmark listen` first")
