@@ -45,7 +45,13 @@ SEED = 7
 MARGINS = (0.0, 0.6)
 NO_MARGIN = -1.0
 """With it thresholds are what noise alone asks for."""
-REPLACED = ("background_alerts", "equal_error_raw", "equal_error_calibrated")
+REPLACED = (
+    "background_alerts",
+    "equal_error_raw",
+    "equal_error_calibrated",
+    "search_map10_reworded",
+    "search_map10_recalled",
+)
 """Figures of an earlier calibration, by any rule."""
 
 
