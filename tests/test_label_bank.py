@@ -119,20 +119,18 @@ def test_the_shipped_bundle_searches_by_what_helped_it_and_plainly_when_asked(ho
     assert [hit.score for hit in plain] == pytest.approx([hit.score for hit in again], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("make", "phrase", "noise_is_nearer"),
-    [(dog, "a dog barking", True), (church_bell, "a church bell ringing", False)],
-)
-def test_the_hiss_around_a_sound_does_not_take_its_caption(make, phrase, noise_is_nearer, tmp_path):
-    """Four seconds of it in thirty of pink noise 20 dB below; noise alone is nearer to some text than a dog is."""
-    studio = Studio(32_000, 0)
-    sound = make(studio, 4.0)
-    sound *= 0.3 / np.abs(sound).max()
-    both = studio.noise(30.0, lambda f: 1 / np.sqrt(np.maximum(f, 20))) * 0.1 * np.sqrt(np.mean(sound**2))
-    studio.add(both, 12.0, sound)
-    soundfile.write(tmp_path / "yard.wav", both.astype(np.float32), 32_000, subtype="FLOAT")
-    engine = Engine.open()
-    best, *_ = engine.caption(tmp_path / "yard.wav")
-    nearest = (engine.embed_audio(tmp_path / "yard.wav") @ engine.phrases.embeddings().T).max(axis=0)
-    assert (best.phrase, best.heard) == (phrase, True)
-    assert (list(engine.phrases)[nearest.argmax()] != phrase) == noise_is_nearer, "what plain cosines would have told"
+def test_the_hiss_around_a_sound_does_not_take_its_caption(tmp_path):
+    """Four seconds of it in thirty of pink noise 20 dB below, which alone is nearer to some text than one of them."""
+    engine, misled = Engine.open(), []
+    for make, phrase in ((dog, "a dog barking"), (church_bell, "a church bell ringing")):
+        studio = Studio(32_000, 0)
+        sound = make(studio, 4.0)
+        sound *= 0.3 / np.abs(sound).max()
+        both = studio.noise(30.0, lambda f: 1 / np.sqrt(np.maximum(f, 20))) * 0.1 * np.sqrt(np.mean(sound**2))
+        studio.add(both, 12.0, sound)
+        soundfile.write(tmp_path / "yard.wav", both.astype(np.float32), 32_000, subtype="FLOAT")
+        best, *_ = engine.caption(tmp_path / "yard.wav")
+        assert (best.phrase, best.heard) == (phrase, True)
+        nearest = (engine.embed_audio(tmp_path / "yard.wav") @ engine.phrases.embeddings().T).max(axis=0)
+        misled.append(list(engine.phrases)[nearest.argmax()] != phrase)
+    assert any(misled), "what plain cosines would have told"
