@@ -192,9 +192,13 @@ def search_of(
             otherwise = float(np.mean(each[-len(PUT_OTHERWISE) :]))
             found[sharpness, share] = 100 * float(np.mean([*each[: -len(PUT_OTHERWISE)], otherwise]))
     best = max(found, key=lambda chosen: found[chosen])
-    held_down = max(found[sharpness, 0.0] for sharpness in (0.0, *SHARPNESSES))
-    figures = {"raw": found[0.0, 0.0], "normalised": held_down, "recalled": found[best]}
-    return *best, {f"search_map10_{name}": value for name, value in figures.items() if recall or name != "recalled"}
+    figures = {
+        "search_map10_raw": found[0.0, 0.0],
+        "search_map10_normalised": max(found[sharpness, 0.0] for sharpness in (0.0, *SHARPNESSES)),
+    }
+    if recall is not None:
+        figures["search_map10_recalled"] = found[best]
+    return *best, figures
 
 
 def _asked(clips: Sequence[Clip]) -> list[tuple[list[str], np.ndarray]]:
