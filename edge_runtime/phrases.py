@@ -99,9 +99,7 @@ class Phrases:
     def heard(self, embedding: np.ndarray, *, limits: Mapping[str, float] | None = None) -> tuple[Match, ...]:
         """Every phrase that a window's embedding (E,) has at or above its threshold, best first; exact. `limits`: how
         far above the window's reference some phrases have to be, instead of what the bundle says of them."""
-        if self._vectors is None:
-            self._vectors = self._index.vectors()
-        cosines = self._vectors @ embedding  # (P,)
+        cosines = self._embedded() @ embedding  # (P,)
         reference = float(self._bundle.reference(embedding[None])[0])
         near = np.flatnonzero(cosines >= reference + self._bundle.least_threshold)
         self._calibrate(near)
@@ -114,8 +112,10 @@ class Phrases:
     def best_heard(self, windows: np.ndarray) -> np.ndarray:
         """The cosine of the best phrase that each of `windows (W, E)` has at or above its threshold, (W,); -inf where
         it has none."""
-        cosines = windows @ self.embeddings().T  # (W, P)
-        limits = self._bundle.reference(windows)[:, None] + self.thresholds()
+        every = np.arange(len(self))
+        self._calibrate(every)
+        cosines = windows @ self._embedded().T  # (W, P)
+        limits = self._bundle.reference(windows)[:, None] + [self._thresholds[i] for i in every.tolist()]
         return np.where(cosines >= limits, cosines, -np.inf).max(axis=1, initial=-np.inf)
 
     def thresholds(self) -> np.ndarray:
@@ -125,6 +125,12 @@ class Phrases:
     def embeddings(self) -> np.ndarray:
         """(P, E) float32, unit length, in the order of the phrases."""
         return self._index.vectors()
+
+    def _embedded(self) -> np.ndarray:
+        """`embeddings`, read once."""
+        if self._vectors is None:
+            self._vectors = self._index.vectors()
+        return self._vectors
 
     def _calibrate(self, labels: np.ndarray) -> None:
         """Find the thresholds of these phrases: of a large vocabulary few are ever near to anything."""
