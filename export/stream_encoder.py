@@ -16,6 +16,7 @@ import torch
 from edge_runtime.manifest import StateSpec
 from edge_runtime.mel import MelSpec, MelTables
 from export.fake_quantise import Tuning, taught
+from export.kept_encoder import KeptEncoder
 from export.mobile_int8 import FakeMobile, int8_layers, mobile_sensitivity
 from export.network import layers_of
 from export.profiles import Recipe, Sensitivity, encoder_profile, sensitivity
@@ -26,7 +27,7 @@ from training.stream_mn import StreamingMobileNet
 
 __all__ = ["MobileEncoder", "PannsEncoder", "StreamEncoder", "StreamNet", "stream_encoder"]
 
-StreamNet = Panns | StreamingMobileNet
+StreamNet = Panns | StreamingMobileNet | KeptEncoder
 SENSITIVITY_CLIPS = 4
 
 
@@ -57,6 +58,11 @@ class StreamEncoder(Protocol):
 
     def sensitivity(self, clips: Sequence[np.ndarray]) -> list[Sensitivity]:
         """Each layer alone in int8; empty where no profile has int8."""
+        ...
+
+    def found_before(self, recipe: Recipe) -> dict[str, float]:
+        """Figures of the profile that take the place of those that are measured now: of a network that is not at
+        hand."""
         ...
 
 
@@ -93,6 +99,9 @@ class PannsEncoder:
 
     def sensitivity(self, clips: Sequence[np.ndarray]) -> list[Sensitivity]:
         return sensitivity(self._layers, clips)
+
+    def found_before(self, recipe: Recipe) -> dict[str, float]:
+        return {}
 
 
 class MobileEncoder:
@@ -135,6 +144,11 @@ class MobileEncoder:
     def sensitivity(self, clips: Sequence[np.ndarray]) -> list[Sensitivity]:
         return self._rows
 
+    def found_before(self, recipe: Recipe) -> dict[str, float]:
+        return {}
+
 
 def stream_encoder(net: StreamNet) -> StreamEncoder:
+    if isinstance(net, KeptEncoder):
+        return net
     return PannsEncoder(net) if isinstance(net, Panns) else MobileEncoder(net)

@@ -42,6 +42,7 @@ from export.background import background_of, calibrated
 from export.bundle import INDEX, golden_signal
 from export.card import model_card
 from export.graphs import head_graph, text_graph
+from export.kept_encoder import SENSITIVITY
 from export.precision import HEAVY_WEIGHTS, int8_text
 from export.profiles import RECIPES, sensitivity_table
 from export.quantise import heavy_nodes, quantise, quantise_blocks
@@ -119,7 +120,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
     if rows:
         parts.report(sensitivity_table(rows))
         told = json.dumps([dataclasses.asdict(row) for row in rows], indent=2)
-        (folder / "sensitivity.json").write_text(told + "\n")
+        (folder / SENSITIVITY).write_text(told + "\n")
 
     manifest, gates = judged(folder, parts, manifest, heard[::CHECK_EVERY])
     _write_golden(folder, manifest, parts.checkpoint)

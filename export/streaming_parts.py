@@ -8,12 +8,14 @@ from pathlib import Path
 
 from edge_runtime.phrases import read_phrase_file, tidy
 from export.card import LICENCE, NOTICES
+from export.kept_encoder import KeptEncoder
 from export.stream_encoder import StreamNet, stream_encoder
 from export.streaming_bundle import StreamingParts
-from training.bundle_encoder import streaming_mn_of
+from training.bundle_encoder import has_streaming_mn, streaming_mn_of
 from training.distil import load_student
 from training.encoders import is_bundle
 from training.features import load_samples
+from training.graph_encoder import first_profile
 from training.panns import CNN6, CNN10, CNN14, Panns, load_checkpoint, load_cnn14, load_net
 from training.sounds import read_clips
 from training.stream_mn import load_streaming_mn
@@ -31,6 +33,7 @@ PUBLISHED = (
 TRAINED_HERE = (
     "Audio encoder: CNN14 of PANNs (Kong et al. 2020, arXiv:1912.10211), weights trained by this project, taught by "
     "EfficientAT mn04_as (MIT licence, Copyright (c) 2022 Florian Schmid)",
+    *NOTICES[1:],
 )
 
 
@@ -59,7 +62,7 @@ def load_encoder(path: Path, network: str) -> StreamNet:
     if network and network not in NETWORKS:
         raise ValueError(f"network {network!r} is not known; there are {', '.join(NETWORKS)}")
     if is_bundle(path):
-        return streaming_mn_of(path)
+        return streaming_mn_of(path) if has_streaming_mn(path) else KeptEncoder(first_profile(path))
     if (path / FILE).is_file():
         return load_streaming_mn(path / FILE)
     if path.is_dir():
@@ -82,7 +85,7 @@ def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
         name=asked.name,
         version=asked.version,
         licence=LICENCE,
-        notices=list(PUBLISHED if asked.network else TRAINED_HERE if isinstance(net, Panns) else NOTICES),
+        notices=_notices(net, asked.network),
         phrases=[tidy(phrase) for phrase in read_phrase_file(asked.phrases)],
         sounds=[load_samples(clip.path, rate_hz) for clip in some],
         profiles=tuple(asked.profiles.split(",")),
@@ -95,3 +98,10 @@ def streaming_parts(asked: StreamingAssembly) -> StreamingParts:
         else [],
         ambience=clips,
     )
+
+
+def _notices(net: StreamNet, network: str) -> list[str]:
+    """Those of the encoder, and of what the towers are trained on."""
+    if isinstance(net, KeptEncoder):
+        return list(dict.fromkeys((*net.notices, *NOTICES[1:])))
+    return list(PUBLISHED if network else TRAINED_HERE if isinstance(net, Panns) else NOTICES)

@@ -64,7 +64,7 @@ def profile_gates(
         "snr_db": round(snr_db(eager, streamed), 2),
         "segment_cosine": round(float(cosines(eager[alive], streamed[alive]).min()), 6),
         "embedding_cosine": round(float(cosines(wanted, embeddings).min()), 6),
-    }
+    } | encoder.found_before(recipe)
     gates = [
         Gate(f"{name}: stream and whole clip, largest difference", apart, 0.0),
         Gate(f"{name}: segments' signal to noise, dB", figures["snr_db"], recipe.min_snr_db, False),

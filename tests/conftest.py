@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,39 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from boards_case import BOARDS, Boards
 
+from benchmarks.arm64.boards import missing_tools
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWED_BUNDLE = ROOT / "export/bundles/earmark-mn04-windowed"
 """The encoder that the default bundle's was made from, which hears whole windows."""
+
+
+MANY = 100
+"""Tests of a run that is long enough for the boards to run beside it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_is_of_boards)  # last: nobody waits for them until then
+
+
+def _is_of_boards(item: pytest.Item) -> bool:
+    return item.path.name == "test_boards.py"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    asked = any(map(_is_of_boards, session.items))
+    if asked and len(session.items) > MANY and not session.config.option.collectonly and not missing_tools():
+        said = Path(tempfile.mkdtemp(prefix="earmark-boards-")) / "said.txt"
+        session.config.stash[BOARDS] = Boards.started(said)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if boards := session.config.stash.get(BOARDS, None):
+        boards.stop()
+        shutil.rmtree(boards.said.parent)
 
 
 @dataclass(frozen=True)

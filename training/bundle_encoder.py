@@ -22,7 +22,7 @@ from training.graph_weights import as_bias, graph_weights
 from training.mn import MobileNet
 from training.stream_mn import STREAMING_MN04, StreamingMobileNet, excitation_of
 
-__all__ = ["streaming_mn_of"]
+__all__ = ["has_streaming_mn", "streaming_mn_of"]
 
 
 @torch.no_grad()
@@ -30,10 +30,8 @@ def streaming_mn_of(folder: Path, tagger: MobileNet | None = None) -> StreamingM
     """In evaluation mode; its classifier is that of `tagger`, or nothing trained. BundleError: the bundle is damaged,
     or has no streaming mn04 in fp32."""
     manifest = Manifest.read(folder)
-    exact = [name for name, each in manifest.profiles.items() if each.encoder.precision == "fp32"]
     net = StreamingMobileNet(STREAMING_MN04).eval()
-    shapes = [(name, channels, bands, [edge, carry]) for name, channels, bands, edge, carry in net.state_specs()]
-    profiles = [name for name in exact if _shapes(manifest, name) == shapes]
+    profiles = _readable(manifest, net)
     if not profiles:
         raise BundleError(
             f"{folder} has no streaming mn04 in fp32 ({manifest.name} has {', '.join(manifest.profiles) or 'none'}): "
@@ -44,6 +42,18 @@ def streaming_mn_of(folder: Path, tagger: MobileNet | None = None) -> StreamingM
     if tagger is not None:
         net.net.classifier.load_state_dict(tagger.classifier.state_dict())
     return net
+
+
+def has_streaming_mn(folder: Path) -> bool:
+    """Whether there is such a network in the bundle."""
+    return bool(_readable(Manifest.read(folder), StreamingMobileNet(STREAMING_MN04)))
+
+
+def _readable(manifest: Manifest, net: StreamingMobileNet) -> list[str]:
+    """The profiles that have such a network in fp32."""
+    exact = [name for name, each in manifest.profiles.items() if each.encoder.precision == "fp32"]
+    shapes = [(name, channels, bands, [edge, carry]) for name, channels, bands, edge, carry in net.state_specs()]
+    return [name for name in exact if _shapes(manifest, name) == shapes]
 
 
 def _shapes(manifest: Manifest, profile: str) -> list[tuple[str, int, int, list[int]]]:

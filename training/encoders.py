@@ -13,10 +13,11 @@ FRONT_ENDS = ("lms", "mfcc")
 def encoder_of(student: Path | None, weights: Path) -> tuple[Any, tuple[Any, Any]]:
     """The frozen encoder and its front end: mn04, the network of a folder that `distil` or `stream` wrote, that of a
     bundle, or a front end alone."""
-    from training.bundle_encoder import streaming_mn_of
+    from training.bundle_encoder import has_streaming_mn, streaming_mn_of
     from training.distil import load_student
     from training.experts.lms import Lms
     from training.experts.mfcc import Mfcc
+    from training.graph_encoder import GraphEncoder
     from training.mel_tables import efficientat_mel, lms_mel, panns_mel
     from training.mn import load_mn04
     from training.stream_mn import load_streaming_mn
@@ -27,7 +28,10 @@ def encoder_of(student: Path | None, weights: Path) -> tuple[Any, tuple[Any, Any
     if str(student) in FRONT_ENDS:
         return {"lms": Lms, "mfcc": Mfcc}[str(student)](), lms_mel()
     if is_bundle(student):
-        return streaming_mn_of(student, load_mn04(weights)), efficientat_mel()
+        if has_streaming_mn(student):
+            return streaming_mn_of(student, load_mn04(weights)), efficientat_mel()
+        heard = GraphEncoder.of(student, load_mn04(weights))
+        return heard, heard.front_end
     if (student / FILE).is_file():
         return load_streaming_mn(student / FILE), efficientat_mel()
     return load_student(student), panns_mel()
@@ -47,7 +51,8 @@ def features_of(student: Path | None) -> Path:
 
 
 def tagger_of(net: Any) -> Any:
-    """mn04's classifier, or its streaming form's; a CNN14's has another form, and so no part in the head."""
+    """mn04's classifier, or its streaming form's; a CNN14's has another form, and so no part in the head; a graph has
+    none."""
     from training.mn import MobileNet
     from training.stream_mn import StreamingMobileNet
 

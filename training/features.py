@@ -25,6 +25,7 @@ from edge_runtime.mel import MelSpec, MelTables, log_mel
 from training.augment import brief as brief_stretch
 from training.augment import masked, reverberant, roughened
 from training.beds import Beds
+from training.graph_encoder import GraphEncoder
 from training.panns import Panns
 from training.sounds import Clip, load_samples
 from training.stream_mn import StreamingMobileNet
@@ -128,7 +129,7 @@ def padded_to(min_frames: int, frames: np.ndarray, silence: np.ndarray) -> np.nd
 
 def extract(
     clips: Sequence[Clip],
-    net: Encoder,
+    net: Encoder | GraphEncoder,
     spec: MelSpec,
     tables: MelTables,
     *,
@@ -194,19 +195,29 @@ def load(paths: Sequence[Path]) -> list[Features]:
 def rows_of(
     samples: np.ndarray,
     row: int,
-    net: Encoder,
+    net: Encoder | GraphEncoder,
     spec: MelSpec,
     tables: MelTables,
     edit: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """The windows of a recording (n,): each one's segments (S, D), tags (C,), and `row`; `edit` changes the frames
     (T, M) that the network hears."""
+    told = []
+    if isinstance(net, GraphEncoder):
+        told = [tags for _, tags, _ in rows_of(samples, row, net.teacher, *net.teacher_ear)]
     rows = []
-    min_frames = net.config.hop_frames if isinstance(net, Panns | StreamingMobileNet) else MIN_FRAMES
-    for frames, count in windows_of(log_mel(spec, tables, samples), tables.silence(spec), min_frames=min_frames):
+    windows = windows_of(log_mel(spec, tables, samples), tables.silence(spec), min_frames=_least_frames(net))
+    for place, (frames, count) in enumerate(windows):
         segments = net.segments(torch.from_numpy(edit(frames).T.copy())[None])[:, :count]  # (1, S, D)
-        rows.append((segments[0].numpy(), net.classify(segments)[0].sigmoid().numpy(), row))
+        tags = told[place] if isinstance(net, GraphEncoder) else net.classify(segments)[0].sigmoid().numpy()
+        rows.append((segments[0].numpy(), tags, row))
     return rows
+
+
+def _least_frames(net: Encoder | GraphEncoder) -> int:
+    if isinstance(net, GraphEncoder):
+        return net.min_frames
+    return net.config.hop_frames if isinstance(net, Panns | StreamingMobileNet) else MIN_FRAMES
 
 
 @dataclass(frozen=True)
@@ -222,7 +233,7 @@ class Rough:
 
 
 def _features_of(
-    clip: Clip, row: int, copy: int, rough: Rough, net: Encoder, spec: MelSpec, tables: MelTables
+    clip: Clip, row: int, copy: int, rough: Rough, net: Encoder | GraphEncoder, spec: MelSpec, tables: MelTables
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
     samples = load_samples(clip.path, spec.rate_hz)
     if not copy:
