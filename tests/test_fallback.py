@@ -21,8 +21,10 @@ from tests.test_train import (  # noqa: E402
 )
 from tests.test_widths import SAME  # noqa: E402
 from training.fallback import Sizes, with_fallback  # noqa: E402
+from training.features import Features, save  # noqa: E402
 from training.hold_out import HELD, HoldOut  # noqa: E402
 from training.retrieval import DOUBT_SOFTNESS  # noqa: E402
+from training.taught_tagger import taught_tagger  # noqa: E402
 from training.train import Checkpoint, TrainConfig  # noqa: E402
 from training.widths import narrowed  # noqa: E402
 
@@ -104,12 +106,65 @@ def test_the_command_writes_a_checkpoint_that_says_what_it_gained(
     monkeypatch.setattr(features, "class_names", lambda _: NAMES)
     asked = ["fallback", str(tmp_path / "trained"), "--student", "an encoder", "--features", str(tmp_path)]
     asked += ["--out", str(tmp_path / "whole")]
-    monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: None)
-    refused = CliRunner().invoke(app, asked)
-    assert isinstance(refused.exception, ValueError) and "nothing to fall back to" in str(refused.exception)
     monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: made_up_tagger())
     found = CliRunner().invoke(app, asked)
     assert found.exit_code == 0, found.output
     told, kept = json.loads(found.output), Checkpoint.load(tmp_path / "whole")
     assert kept.model.config.concept_gain == 0.3 and kept.validation == told["after"]
     assert told["before"].keys() == told["after"].keys() and told["doubt"] == kept.model.config.concept_doubt
+
+
+def told_by_label() -> Features:
+    """The made-up sounds, of which the tagger of another network knows what they are."""
+    clips = made_up_clips()
+    sure = 0.05 + 0.9 * np.eye(len(NAMES))[[LABELS.index(clip.label) % len(NAMES) for clip in clips]]
+    return replace(made_up_features(clips), tags=sure.astype(np.float16))
+
+
+def test_a_tagger_learns_what_another_says_and_hears_segments_as_they_come() -> None:
+    rows = np.arange(len(made_up_clips()))
+    heard = told_by_label()
+    heard = replace(heard, segments=(20 * heard.segments.astype(np.float32) + 7).astype(np.float16))  # of no unit scale
+    held = heard.of_clips(rows[::4])
+    tagger = taught_tagger([heard.of_clips(np.setdiff1d(rows, rows[::4]))])
+    pairs = zip(held.segments.astype(np.float32), held.lengths, strict=True)
+    means = np.stack([part[:count].mean(axis=0) for part, count in pairs])
+    with torch.inference_mode():
+        found = tagger(torch.from_numpy(means)).sigmoid().numpy()
+    wanted = held.tags.astype(np.float32)
+    assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() > 0.9
+    untaught = np.abs(wanted.mean(axis=0) - wanted).mean()
+    assert np.abs(found - wanted).mean() < 0.5 * untaught
+    with pytest.raises(ValueError, match="no window to learn tags from"):
+        taught_tagger([heard.of_clips([])])
+
+
+def test_an_encoder_without_a_tagger_is_given_one_of_what_training_may_hear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from training import features, recipe_commands
+    from training import taught_tagger as module
+    from training.__main__ import app
+
+    held = HoldOut(frozenset(), frozenset({"siren"}), frozenset())
+    monkeypatch.setattr(HoldOut, "of", classmethod(lambda cls, clips: held))
+    run(tmp_path / "trained", TrainConfig(**{**vars(SMALL), "hold_out": "open"}))
+    for copy in range(2):
+        save(tmp_path / f"made-{copy}.npz", told_by_label())
+    monkeypatch.setattr(recipe_commands, "read_clips", lambda _: made_up_clips())
+    monkeypatch.setattr(recipe_commands, "encoder_of", lambda *_: (None, None))
+    monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: None)
+    monkeypatch.setattr(features, "class_names", lambda _: NAMES)
+    learnt: list[Features] = []
+    taught = module.taught_tagger
+    monkeypatch.setattr(module, "taught_tagger", lambda copies: taught(learnt.extend(copies) or copies))
+    asked = ["fallback", str(tmp_path / "trained"), "--student", "a bundle", "--features", str(tmp_path)]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "whole")])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert Checkpoint.load(tmp_path / "whole").model.config.concept_gain == 0.3
+    of = [clip.label for clip in made_up_clips() if clip.split == "train"]
+    assert "siren" in of
+    assert len(learnt) == 2
+    assert all({made_up_clips()[row].label for row in copy.clip} == set(of) - {"siren"} for copy in learnt)

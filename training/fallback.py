@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from training.features import Features
-from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.losses import shortened
 from training.retrieval import DualEncoder
@@ -61,8 +60,7 @@ def with_fallback(
         raise ValueError("this checkpoint has a tagger beside its towers already: give the one before")
     if not 0 < doubted < 1:
         raise ValueError(f"doubted is {doubted}, expected a share of the windows between 0 and 1")
-    if checkpoint.config.get("hold_out") == "open":
-        clips = HoldOut.of(clips).kept_back(clips)
+    clips = checkpoint.kept_back(clips)
     heard = checkpoint.in_windows(clean)
     train, val = (
         heard.of_clips(row for row, clip in enumerate(clips) if clip.split == split) for split in ("train", "val")

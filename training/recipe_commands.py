@@ -10,7 +10,7 @@ python -m training evaluate runs/seed-0 runs/seed-1 runs/seed-2 --features runs/
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -121,16 +121,18 @@ def fallback(
     features: Annotated[Path, typer.Option(help="What it was trained on.")] = RUNS / "stream/features",
     weights: Weights = SHARED / "weights/efficientat_mn04_as",
 ) -> None:
-    """Believe the encoder's own tagger where a trained model is near nothing that it knows: for words of no clip."""
+    """Believe the encoder's own tagger where a trained model is near nothing that it knows: for words of no clip. An
+    encoder that has none of mn04's form is given one, which learns the tags of its features."""
     from training.fallback import with_fallback
     from training.features import class_names
+    from training.taught_tagger import taught_tagger
     from training.train import Checkpoint
 
-    clips, clean = read_clips(sounds), _clean(features)
-    tagger = tagger_of(encoder_of(student, weights)[0])
+    clips, trained, names = read_clips(sounds), Checkpoint.load(model), class_names(weights)
+    clean, tagger = _clean(features), tagger_of(encoder_of(student, weights)[0])
     if tagger is None:
-        raise ValueError(f"{student} has no tagger of mn04's form: there is nothing to fall back to")
-    trained, names = Checkpoint.load(model), class_names(weights)
+        learnt = [row for row, clip in enumerate(trained.kept_back(clips)) if clip.split == "train"]
+        tagger = taught_tagger([copy.of_clips(learnt) for copy in _copies(features)])
     found = with_fallback(trained, clips, clean, tagger, names, gain=gain, doubted=doubted)
     heard = trained.in_windows(clean)
     before, after = (each.evaluate(clips, heard, "val").figures() for each in (trained, found))
@@ -193,12 +195,18 @@ def evaluate(
 
 def _clean(features: Path) -> "Features":
     """The clips as they are, of the folder that a model was trained on."""
+    return next(_copies(features))
+
+
+def _copies(features: Path) -> Iterator["Features"]:
+    """All that a model was trained on, the clips as they are first."""
     from training.features import load
 
-    found = load(sorted(features.glob("*-0.npz"))[:1])
-    if not found:
+    paths = sorted(features.glob("*-*.npz"))
+    if not paths:
         raise FileNotFoundError(f"{features} holds no features: give --features, the folder that it was trained on")
-    return found[0]
+    for path in paths:
+        yield load([path])[0]
 
 
 def _of_checkpoint(model: Path, clips: Sequence[Clip], features: Path, split: str) -> "Report":

@@ -27,10 +27,10 @@ DECAY, DROPOUT = 0.02, 0.3
 
 def taught_tagger(copies: Sequence[Features], *, seed: int = 0) -> nn.Sequential:
     """Of windows of the training clips alone, with the teacher's tags: some seconds on a CPU. In evaluation mode."""
+    if not sum(len(copy.lengths) for copy in copies):
+        raise ValueError("there is no window to learn tags from: give features of training clips")
     means = torch.cat([_means(copy) for copy in copies])  # (N, D)
     tags = torch.from_numpy(np.concatenate([copy.tags for copy in copies]).astype(np.float32))  # (N, C)
-    if not len(means):
-        raise ValueError("there is no window to learn tags from: give features of training clips")
     mean, std = means.mean(dim=0), means.std(dim=0, unbiased=False) + 1e-3
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():

@@ -85,6 +85,10 @@ class Checkpoint:
         with torch.inference_mode():
             return self.model.text(torch.from_numpy(batch_of([tokenizer.encode(text) for text in texts]))).numpy()
 
+    def kept_back(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """The same clips, without a split those that its training was not to hear."""
+        return HoldOut.of(clips).kept_back(clips) if self.config.get("hold_out") == "open" else clips
+
     def in_windows(self, features: Features) -> Features:
         """The same clips in windows as long as those that it was trained on."""
         window = self.config.get("window", WINDOW_SEGMENTS)
