@@ -64,6 +64,14 @@ def test_tags_are_the_published_networks(heard):
     assert tagger_of(heard) is None
 
 
+def test_a_last_window_that_one_front_end_alone_has_is_tagged_as_the_one_before(heard):
+    (sound,) = sounds(1, seconds=10.24)  # a frame more without pre-emphasis, and a window of it
+    own = rows_of(sound, 0, heard.teacher, *heard.teacher_ear)
+    found = rows_of(sound, 0, heard, *heard.front_end)
+    assert (len(own), len(found)) == (1, 2)
+    assert all(np.array_equal(tags, own[0][1]) for _, tags, _ in found)
+
+
 def test_features_of_another_graph_have_another_name(heard):
     other = GraphEncoder(Bundle.open(narrow_bundle(), profile="exact"), heard.teacher, heard.teacher_ear)
     assert not torch.equal(heard.state_dict()["graph"], other.state_dict()["graph"])

@@ -209,7 +209,10 @@ def rows_of(
     windows = windows_of(log_mel(spec, tables, samples), tables.silence(spec), min_frames=_least_frames(net))
     for place, (frames, count) in enumerate(windows):
         segments = net.segments(torch.from_numpy(edit(frames).T.copy())[None])[:, :count]  # (1, S, D)
-        tags = told[place] if isinstance(net, GraphEncoder) else net.classify(segments)[0].sigmoid().numpy()
+        if isinstance(net, GraphEncoder):  # two front ends may differ by a frame, and so by a last window
+            tags = told[min(place, len(told) - 1)]
+        else:
+            tags = net.classify(segments)[0].sigmoid().numpy()
         rows.append((segments[0].numpy(), tags, row))
     return rows
 
