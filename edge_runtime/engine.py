@@ -190,14 +190,16 @@ class Engine:
             parts = [part / spread for part, spread in zip(parts, spreads, strict=True)]
         return _unit(np.sum(parts, axis=0))
 
-    def would_have_fired(self, text: str, *, since: float | None = None, sources: Sequence[str] = ()) -> list[Hit]:
-        """When the archive's windows would have had a phrase at its threshold and not far below the best phrase of the
-        vocabulary, as a service tells it (matching/matcher.py), in the order of time."""
+    def would_have_fired(
+        self, text: str, *, since: float | None = None, sources: Sequence[str] = (), within: float = WITHIN
+    ) -> list[Hit]:
+        """When the archive's windows would have had a phrase at its threshold and `within` so much of the best phrase
+        of the vocabulary, as a service with that `told_within` tells it (matching/matcher.py), in the order of time."""
         phrase = self.embed_text(text)
         threshold = float(self.bundle.thresholds(phrase[None])[0])
 
         def reference(windows: np.ndarray) -> np.ndarray:
-            return np.maximum(self.bundle.reference(windows), self.phrases.best_heard(windows) - WITHIN - threshold)
+            return np.maximum(self.bundle.reference(windows), self.phrases.best_heard(windows) - within - threshold)
 
         return self._archive().fired(phrase, threshold, reference=reference, since=since, sources=sources)
 

@@ -12,7 +12,7 @@ from edge_runtime.clock import Clock, Stamp, boot_id
 from edge_runtime.errors import PhraseError
 from edge_runtime.ledger import Ledger
 from edge_runtime.listener import Window
-from edge_runtime.matching.matcher import Matcher
+from edge_runtime.matching.matcher import WITHIN, Matcher, Watchlist
 from edge_runtime.sources.stretch import Stretch
 from tests.conftest import Earmark
 
@@ -140,18 +140,34 @@ def test_a_phrase_is_tried_on_what_was_heard(field):
     assert "bell" in names(bell)
 
 
-def test_a_phrase_is_tried_as_a_service_tells_it(field):
+@pytest.mark.parametrize("within", [WITHIN, 0.02])
+def test_a_phrase_is_tried_as_a_service_tells_it(field, within):
     """Oracle: the matcher of a service, asked about every phrase of the bundle, on the windows that were archived."""
     engine = Engine.open(home=field / "home", write=False)
     heard = {}
     for name in DAYS_AGO:
         (embedding, *_) = engine.embed_audio(performed(name, field))
         above = {match.phrase for match in engine.phrases.heard(embedding)}
-        firings = Matcher(engine.phrases).firings(Window(0.0, SECONDS, embedding, True, 0), at=0.0)
+        matcher = Matcher(engine.phrases, Watchlist(within=within))
+        firings = matcher.firings(Window(0.0, SECONDS, embedding, True, 0), at=0.0)
         heard[name] = above, {firing.name for firing in firings}
     assert any(told < above for above, told in heard.values()), "some are above their thresholds, far below the best"
     for name, (above, told) in heard.items():
-        assert {text for text in above if engine.would_have_fired(text, sources=[name])} == told
+        assert {text for text in above if engine.would_have_fired(text, sources=[name], within=within)} == told
+
+
+def test_a_phrase_is_tried_with_a_configuration_s_told_within(field):
+    """However far below the best phrase, as `told_within = 2` has it, a phrase is told more often."""
+    engine, earmark = Engine.open(home=field / "home", write=False), Earmark(field / "home")
+    fired = {
+        text: [len(engine.would_have_fired(text, within=each)) for each in (WITHIN, 2.0)] for text in engine.phrases
+    }
+    text = max(fired, key=lambda text: fired[text][1] - fired[text][0])
+    few, many = (len(earmark("phrases", "try", text, "--json", *asked).rows) for asked in ([], ["--within", "2"]))
+    assert [few, many] == fired[text]
+    assert few < many
+    refused = earmark("phrases", "try", text, "--within", "3")
+    assert refused.code == 2 and "--within" in refused.err
 
 
 def test_adding_a_phrase_tells_how_often_it_would_have_been_heard(field):

@@ -18,6 +18,7 @@ from edge_runtime.errors import EarmarkError, PhraseError
 from edge_runtime.home import Home as Store
 from edge_runtime.home import default_home
 from edge_runtime.matching.linter import lint
+from edge_runtime.matching.matcher import WITHIN
 from edge_runtime.matching.site import SiteScores, drifted, keep_limits, limits_of
 from edge_runtime.phrases import read_phrase_file, tidy
 
@@ -49,6 +50,9 @@ def try_(
     phrase: Annotated[str, typer.Argument(help="A caption; it need not be in the vocabulary.")],
     since: Annotated[str, typer.Option("--since", help="From then on; as in `earmark events`.")] = "7d",
     source: Annotated[list[str] | None, typer.Option("--source", help="Only this source; repeatable.")] = None,
+    within: Annotated[float, typer.Option(min=0, max=2, help="A configuration's told_within, if it has another.")] = (
+        WITHIN
+    ),
     top: TopK = 5,
     home: Home = None,
     bundle: Bundle = None,
@@ -59,7 +63,7 @@ def try_(
     engine = open_engine(bundle=bundle, home=home, write=False)
     if engine.archive is None:
         raise EarmarkError("nothing has been heard here yet: run `earmark run` or `earmark listen` first")
-    hits = _told_of_the_past(engine, tidy(phrase), since=since, sources=source or (), silent=as_json)
+    hits = _told_of_the_past(engine, tidy(phrase), since=since, sources=source or (), within=within, silent=as_json)
     best = sorted(hits, key=lambda hit: -hit.score)[:top]
     show(hits if as_json else best, home, as_json=as_json)
     if not as_json:
@@ -192,12 +196,18 @@ def calibrate(
 
 
 def _told_of_the_past(
-    engine: Engine, phrase: str, *, since: str, sources: Sequence[str] = (), silent: bool = False
+    engine: Engine,
+    phrase: str,
+    *,
+    since: str,
+    sources: Sequence[str] = (),
+    within: float = WITHIN,
+    silent: bool = False,
 ) -> list[Hit]:
     """When the phrase would have been heard; told in a line unless there is nothing in the archive."""
     assert engine.archive is not None
     start_at = moment(since, "--since")
-    hits = engine.would_have_fired(phrase, since=start_at, sources=sources)
+    hits = engine.would_have_fired(phrase, since=start_at, sources=sources, within=within)
     if engine.archive.windows() and not silent:
         times = "once" if len(hits) == 1 else f"{len(hits)} times"
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(start_at))
