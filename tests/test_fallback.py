@@ -104,7 +104,7 @@ def test_the_command_writes_a_checkpoint_that_says_what_it_gained(
     monkeypatch.setattr(recipe_commands, "read_clips", lambda _: made_up_clips())
     monkeypatch.setattr(recipe_commands, "encoder_of", lambda *_: (None, None))
     monkeypatch.setattr(features, "class_names", lambda _: NAMES)
-    asked = ["fallback", str(tmp_path / "trained"), "--student", "an encoder", "--features", str(tmp_path)]
+    asked = ["fallback", str(tmp_path / "trained"), "--features", str(tmp_path)]  # of the published mn04's
     asked += ["--out", str(tmp_path / "whole")]
     monkeypatch.setattr(recipe_commands, "tagger_of", lambda _: made_up_tagger())
     found = CliRunner().invoke(app, asked)

@@ -113,8 +113,8 @@ def narrow(
 
 def fallback(
     model: Annotated[Path, typer.Argument(help="The folder of a trained checkpoint.")],
-    student: Annotated[Path, typer.Option(help="The folder of the network that its features are of.")],
     out: Annotated[Path, typer.Option(help="The folder that the checkpoint with a tagger goes to.")],
+    student: Annotated[Path | None, typer.Option(help="What its features are of, as for `features`.")] = None,
     gain: Annotated[float, typer.Option(help="What the tagger weighs at most, beside the towers' 1.")] = 0.3,
     doubted: Annotated[float, typer.Option(help="The share of validation windows that it has half of that in.")] = 0.1,
     sounds: Sounds = SHARED / "data/sounds",
