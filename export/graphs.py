@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edge_runtime.tokenizer import PADDING
 from export.folded_pools import OPSET, folded_norm, folded_pool
 from training.mn import MobileNet
-from training.retrieval import Concepts, ContextGate, DualEncoder, Tower, doubtful_gain
+from training.retrieval import Concepts, ContextGate, DualEncoder, Tower, doubtful_gain, placed
 
 __all__ = ["FoldedHead", "FoldedText", "TextModel", "encoder_graph", "head_graph", "text_graph", "write_graph"]
 
@@ -35,12 +35,13 @@ class FoldedTower(nn.Module):
         self.project = nn.Parameter(project)
         self.project_bias = nn.Parameter(tower.project.bias)
         self.gate, self.gate_bias = folded_gate(tower.gate)
-        self.turn = nn.Parameter(tower.turn) if tower.turn is not None else None
+        self.common, self.turn = (
+            nn.Parameter(each) if each is not None else None for each in (tower.common, tower.turn)
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         y = self.pool(x, mask) @ self.project + self.project_bias
-        y = y * torch.sigmoid(y @ self.gate + self.gate_bias)
-        return F.normalize(y if self.turn is None else y @ self.turn, dim=1)
+        return placed(y * torch.sigmoid(y @ self.gate + self.gate_bias), self.common, self.turn)
 
 
 class FoldedHead(nn.Module):

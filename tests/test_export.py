@@ -37,6 +37,9 @@ def trained_like(**settings: object) -> DualEncoder:
             module.running_var.uniform_(0.5, 2)
             torch.nn.init.normal_(module.weight, 1, 0.2)
             torch.nn.init.normal_(module.bias)
+    if model.config.less_common:
+        for tower in (model.audio_tower, model.text_tower):
+            tower.common.normal_(std=0.1)
     if model.config.kept_width:
         for tower in (model.audio_tower, model.text_tower):
             tower.turn.copy_(torch.linalg.qr(torch.randn(32, 32)).Q[:, : model.config.kept_width])
@@ -55,7 +58,8 @@ def trained_like(**settings: object) -> DualEncoder:
         {"audio_pooling": "netvlad", "audio_ghosts": 2},
         *({"audio_pooling": name, "audio_padded_to": 33} for name in ("max", "netvlad", "netrvlad")),
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4},
-        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8},
+        {"less_common": True},
+        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8, "less_common": True},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "known_width": 6, "concept_doubt": 0.2},
     ],
 )
@@ -76,7 +80,8 @@ def test_the_folded_head_is_the_audio_tower_for_any_number_of_segments(tmp_path:
     "settings",
     [
         *({"text_pooling": name, "lstm_width": 20} for name in POOLINGS),
-        {"kept_width": 8},
+        {"less_common": True},
+        {"kept_width": 8, "less_common": True},
         *({"text_pooling": name, "text_padded_to": 3, "text_ghosts": 1} for name in ("max", "netvlad")),
     ],
 )

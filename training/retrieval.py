@@ -4,8 +4,9 @@
     audio = model.audio(segments, mask)     # (B, S, D), (B, S) -> (B, E)
     text = model.text(token_ids)            # (B, L) -> (B, E)
 
-Both sides: pool, FC, context gate, L2. The audio encoder stands outside: its segments are this model's input. The audio
-side also has what the encoder's own tagger hears, said in the joint space (`Concepts`), where it was trained with one.
+Both sides: pool, FC, context gate, less what all texts have in common (training/common.py), L2. The audio encoder
+stands outside: its segments are this model's input. The audio side also has what the encoder's own tagger hears, said
+in the joint space (`Concepts`), where it was trained with one.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from edge_runtime.tokenizer import PADDING
 from training.pooling import pooling
 
-__all__ = ["Concepts", "ContextGate", "DualEncoder", "RetrievalConfig", "Tower", "doubtful_gain"]
+__all__ = ["Concepts", "ContextGate", "DualEncoder", "RetrievalConfig", "Tower", "doubtful_gain", "placed"]
 
 DOUBT_SOFTNESS = 0.05
 """How far a cosine is from `concept_doubt` until the tagger has a quarter or three quarters of its gain, about."""
@@ -29,7 +30,8 @@ class RetrievalConfig:
     training/pooling.py. `concept_gain` is the weight of `Concepts` beside the audio tower's 1; 0 leaves them out, with
     their `classes`. With `known` texts that is the most that they weigh, where the tower's embedding is near none of
     these, and half of it at a cosine of `concept_doubt` to the nearest, both by their first `known_width` numbers
-    (training/fallback.py). `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0:
+    (training/fallback.py). `less_common`: both towers drop a direction of the joint space, or a share of it
+    (training/common.py). `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0:
     all of it as it is."""
 
     segment_width: int
@@ -51,6 +53,7 @@ class RetrievalConfig:
     concept_doubt: float = 0.0
     known: int = 0
     known_width: int = 0
+    less_common: bool = False
     kept_width: int = 0
 
     @property
@@ -87,20 +90,30 @@ class ContextGate(nn.Module):
 
 
 class Tower(nn.Module):
-    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length. `kept` of a joint space's numbers above 0: `turn (E,
-    kept)` has orthonormal columns, the same on both sides."""
+    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length. What a joint space's numbers are on both sides alike:
+    `less_common`: of y, `common (E,)` times (y . common) is taken off. `kept` of them above 0: `turn (E, kept)` has
+    orthonormal columns."""
 
-    def __init__(self, pool: nn.Module, joint_width: int, dropout: float, kept: int = 0) -> None:
+    def __init__(
+        self, pool: nn.Module, joint_width: int, dropout: float, kept: int = 0, *, less_common: bool = False
+    ) -> None:
         super().__init__()
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(pool.out_width, joint_width)
         self.gate = ContextGate(joint_width)
+        self.register_buffer("common", torch.zeros(joint_width) if less_common else None)
         self.register_buffer("turn", torch.eye(joint_width, kept) if kept else None)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        y = self.gate(self.project(self.dropout(self.pool(x, mask))))
-        return F.normalize(y if self.turn is None else y @ self.turn, dim=1)
+        return placed(self.gate(self.project(self.dropout(self.pool(x, mask)))), self.common, self.turn)
+
+
+def placed(y: Tensor, common: Tensor | None, turn: Tensor | None) -> Tensor:
+    """What a tower says of (B, E'): (B, E), unit length."""
+    if common is not None:
+        y = y - (y * common).sum(dim=1, keepdim=True) * common
+    return F.normalize(y if turn is None else y @ turn, dim=1)
 
 
 def audio_pool(config: RetrievalConfig) -> nn.Module:
@@ -193,8 +206,10 @@ class DualEncoder(nn.Module):
         self.register_buffer("segment_mean", torch.zeros(config.segment_width))
         self.register_buffer("segment_std", torch.ones(config.segment_width))
         audio, text = audio_pool(config), text_pool(config)
-        self.audio_tower = Tower(audio, config.joint_width, config.dropout, config.kept_width)
-        self.text_tower = Tower(text, config.joint_width, config.dropout, config.kept_width)
+        self.audio_tower, self.text_tower = (
+            Tower(pool, config.joint_width, config.dropout, config.kept_width, less_common=config.less_common)
+            for pool in (audio, text)
+        )
         self.concepts = Concepts(config) if config.concept_gain else None
         self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
 

@@ -61,10 +61,14 @@ class TextSide:
         name = "netrvlad" if "tower.assign" in weights else "mean"
         turn = torch.from_numpy(weights["tower.turn"]) if "tower.turn" in weights else None
         kept, joint = (joint, len(turn)) if turn is not None else (0, joint)
-        tower = Tower(pooling(name, width=width, clusters=clusters), joint, 0.0, kept)
+        common = weights.get("tower.common")
+        pool = pooling(name, width=width, clusters=clusters)
+        tower = Tower(pool, joint, 0.0, kept, less_common=common is not None)
         with torch.no_grad():
             if turn is not None:
                 tower.turn.copy_(turn)
+            if common is not None:
+                tower.common.copy_(torch.from_numpy(common))
             if isinstance(tower.pool, NetRVLAD):
                 tower.pool.assignment.copy_(torch.from_numpy(weights["tower.assign"]))
                 as_bias(tower.pool.norm, weights["tower.assign_bias"])
@@ -112,7 +116,7 @@ class TextSide:
         clusters = weights["pool.assignment"].shape[1] if state["pooling"] == "netrvlad" else 1
         pool = pooling(state["pooling"], width=words.shape[1], clusters=clusters)
         kept = weights["turn"].shape[1] if "turn" in weights else 0
-        tower = Tower(pool, len(weights["project.bias"]), 0.0, kept)
+        tower = Tower(pool, len(weights["project.bias"]), 0.0, kept, less_common="common" in weights)
         load_strict(tower, weights, path)
         return cls(state["vocabulary"], words, tower.eval(), state["temperature"])
 

@@ -20,14 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edge_runtime.tokenizer import Tokenizer, batch_of
 from training.caption_teacher import CaptionTeacher
+from training.common import without_common
 from training.evaluate import Report, evaluate, selection_score
 from training.extras import Extras
 from training.features import WINDOW_SEGMENTS, Features
 from training.hold_out import HoldOut
+from training.label_names import tidy_label
 from training.objective import objective
 from training.own_checkpoint import read_own
 from training.published import load_strict
@@ -150,6 +152,8 @@ def train(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )
     names = torch.from_numpy(batch_of([tokenizer.encode(n) for n in class_names])).to(device) if class_names else None
+    told = sorted({tidy_label(clip.label) for clip in clips if clip.split == "train"})
+    labels = torch.from_numpy(batch_of([tokenizer.encode(label) for label in told]))
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
@@ -176,11 +180,8 @@ def train(
                 optimiser.step()
                 schedule.step()
                 averaged.update_parameters(model)
-            found = Checkpoint(averaged.module.eval(), vectors.words, vectors.source, asdict(config), {})
-            found.model.cpu()
-            if found.model.concepts is not None and names is not None:
-                with torch.inference_mode():
-                    found.model.concepts.table.copy_(found.model.text(names.cpu()))
+            finished = _finished(averaged.module, config, labels, names)
+            found = Checkpoint(finished, vectors.words, vectors.source, asdict(config), {})
             report = found.evaluate(clips, copies[0], "val")
             score = selection_score(report)
             if score > best:
@@ -203,7 +204,8 @@ def _untrained(
     """A new model, with all that it takes from outside: word vectors, the scales of its segments, the tagger."""
     padding = np.zeros((1, vectors.vectors.shape[1]), np.float32)
     sizes = {field.name for field in fields(RetrievalConfig)} & {field.name for field in fields(TrainConfig)}
-    chosen = {name: getattr(config, name) for name in sizes} | {"segment_width": clean.segments.shape[2]}
+    chosen = {name: getattr(config, name) for name in sizes}
+    chosen |= {"segment_width": clean.segments.shape[2], "less_common": config.common_share > 0}
     if tagger is None:
         chosen["concept_gain"] = 0.0
     elif config.concept_gain:
@@ -215,6 +217,17 @@ def _untrained(
     model.segment_std.copy_(torch.from_numpy(std))
     if model.concepts is not None and tagger is not None:
         model.concepts.take(tagger, class_weights(heard))
+    return model
+
+
+def _finished(model: DualEncoder, config: TrainConfig, labels: Tensor, names: Tensor | None) -> DualEncoder:
+    """As it is judged and kept; token ids of all labels, and of the tagger's classes."""
+    model = model.eval().cpu()
+    if config.common_share:
+        model = without_common(model, labels, share=config.common_share)
+    if model.concepts is not None and names is not None:
+        with torch.inference_mode():
+            model.concepts.table.copy_(model.text(names.cpu()))
     return model
 
 

@@ -15,8 +15,9 @@ class TrainConfig:
     of `window` segments at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop`
     of all windows are heard in part; `joint` of all examples are two sounds, half of them at once, half one after the
     other; a clip that has a title is told by it `titles` of the times; `still` sounds in which nothing happens are each
-    step's negatives. `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1 of
-    whole ones. `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
+    step's negatives. `common_share` of what all labels' texts have in common is dropped (training/common.py).
+    `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1 of whole ones.
+    `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
 
     epochs: int = 80
     batch: int = 256
@@ -29,6 +30,7 @@ class TrainConfig:
     bank_weight: float = 0.0
     own_share: float = 0.5
     concept_gain: float = 0.0
+    common_share: float = 0.5
     window: int = WINDOW_SEGMENTS
     crop: float = 0.0
     joint: float = 0.0
@@ -61,7 +63,7 @@ class TrainConfig:
             raise ValueError(f"precision {self.precision!r} is not known; there are auto, fp32 and bf16")
         if not 2 <= self.window <= WINDOW_SEGMENTS:
             raise ValueError(f"windows of {self.window} segments are not there: give 2 to {WINDOW_SEGMENTS}")
-        shares = (self.own_share, self.crop, self.joint, self.titles)
+        shares = (self.own_share, self.crop, self.joint, self.titles, self.common_share)
         if min(shares) < 0 or max(shares) > 1:
             raise ValueError(f"shares out of range 0 to 1: {self}")
         if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0 or not 0 <= self.average < 1:
