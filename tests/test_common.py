@@ -43,7 +43,7 @@ def test_training_keeps_towers_that_drop_their_share_of_the_labels_mean(tmp_path
 
 
 def test_without_a_share_the_towers_are_as_ever(tmp_path: Path) -> None:
-    kept = trained_whole(tmp_path, common_share=0.0)
+    kept = run(tmp_path)
     assert not kept.model.config.less_common
     assert kept.model.audio_tower.common is None and "text_tower.common" not in kept.model.state_dict()
     with pytest.raises(ValueError, match="shares out of range"):

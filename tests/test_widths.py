@@ -47,7 +47,8 @@ def test_its_text_side_is_read_out_of_a_graph_and_kept(tmp_path: Path) -> None:
     from export.graphs import text_graph
     from training.text_side import TextSide
 
-    turned = narrowed(run(tmp_path), made_up_features(made_up_clips()), 5)
+    trained = run(tmp_path, TrainConfig(**{**vars(SMALL), "common_share": 0.5}))
+    turned = narrowed(trained, made_up_features(made_up_clips()), 5)
     text_graph(turned.model, tmp_path / "text.onnx", int8_words=False)
     graph = SimpleNamespace(file="text.onnx")
     manifest = SimpleNamespace(text=SimpleNamespace(graph=graph), head=SimpleNamespace(width=5))

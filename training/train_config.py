@@ -30,7 +30,7 @@ class TrainConfig:
     bank_weight: float = 0.0
     own_share: float = 0.5
     concept_gain: float = 0.0
-    common_share: float = 0.5
+    common_share: float = 0.0
     window: int = WINDOW_SEGMENTS
     crop: float = 0.0
     joint: float = 0.0
