@@ -90,9 +90,8 @@ class ContextGate(nn.Module):
 
 
 class Tower(nn.Module):
-    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length. What a joint space's numbers are on both sides alike:
-    `less_common`: of y, `common (E,)` times (y . common) is taken off. `kept` of them above 0: `turn (E, kept)` has
-    orthonormal columns."""
+    """One side: x (B, S, D), mask (B, S) -> (B, E), unit length. Alike on both sides: with `less_common`, `common (E,)`
+    times (y . common) is taken off y; with `kept` numbers of a joint space, `turn (E, kept)` is orthonormal."""
 
     def __init__(
         self, pool: nn.Module, joint_width: int, dropout: float, kept: int = 0, *, less_common: bool = False

@@ -152,8 +152,7 @@ def train(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )
     names = torch.from_numpy(batch_of([tokenizer.encode(n) for n in class_names])).to(device) if class_names else None
-    told = sorted({tidy_label(clip.label) for clip in clips if clip.split == "train"})
-    labels = torch.from_numpy(batch_of([tokenizer.encode(label) for label in told]))
+    labels = _label_ids(clips, tokenizer) if config.common_share else None
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
@@ -220,10 +219,16 @@ def _untrained(
     return model
 
 
-def _finished(model: DualEncoder, config: TrainConfig, labels: Tensor, names: Tensor | None) -> DualEncoder:
-    """As it is judged and kept; token ids of all labels, and of the tagger's classes."""
+def _label_ids(clips: Sequence[Clip], tokenizer: Tokenizer) -> Tensor:
+    """Of the labels of training, (N, L)."""
+    labels = sorted({tidy_label(clip.label) for clip in clips if clip.split == "train"})
+    return torch.from_numpy(batch_of([tokenizer.encode(label) for label in labels]))
+
+
+def _finished(model: DualEncoder, config: TrainConfig, labels: Tensor | None, names: Tensor | None) -> DualEncoder:
+    """As it is judged and kept. Token ids: all labels, where their common direction goes; the tagger's classes."""
     model = model.eval().cpu()
-    if config.common_share:
+    if labels is not None:
         model = without_common(model, labels, share=config.common_share)
     if model.concepts is not None and names is not None:
         with torch.inference_mode():
