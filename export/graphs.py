@@ -78,8 +78,13 @@ class FoldedConcepts(nn.Module):
     def forward(self, segments: Tensor, heard: Tensor) -> Tensor:
         mean = segments.mean(dim=0, keepdim=True)  # (1, D)
         hidden = F.hardswish(mean @ self.hidden + self.hidden_bias)
-        shares = torch.sigmoid(_times(hidden, self.classify) + self.classify_bias)  # (1, C)
-        told = F.normalize(_times(shares, self.table), dim=1)
+        for each in self.classify:
+            hidden = hidden @ each
+        shares = torch.sigmoid(hidden + self.classify_bias)  # (1, C)
+        told = shares
+        for each in self.table:  # only its direction counts; int8 has one scale for faint sounds and loud ones
+            told = F.normalize(told, dim=1) @ each
+        told = F.normalize(told, dim=1)
         return doubtful_gain(heard, self.known, self.most, self.doubt) * told
 
 
@@ -91,12 +96,6 @@ def factors(matrix: Tensor) -> nn.ParameterList:
         return nn.ParameterList([matrix.contiguous()])
     scale = singular[:rank].sqrt()
     return nn.ParameterList([(left[:, :rank] * scale).float(), (scale[:, None] * right[:rank]).float()])
-
-
-def _times(x: Tensor, matrices: nn.ParameterList) -> Tensor:
-    for each in matrices:
-        x = x @ each
-    return x
 
 
 class TextModel(Protocol):

@@ -138,6 +138,25 @@ def test_a_head_in_int8_stays_close_whatever_it_pools_by(tmp_path: Path, name: s
     assert cosines(*pairs).min() > 0.995
 
 
+def test_a_head_in_int8_says_what_faint_sounds_are_as_well_as_loud_ones(tmp_path: Path) -> None:
+    model = trained_like(classes=40, class_hidden=24, concept_gain=3.0)
+    assert model.concepts is not None
+    model.concepts.weight.fill_(1)
+    model.concepts.hidden.weight.copy_(torch.eye(24))
+    model.concepts.hidden.bias.zero_()
+    model.concepts.classify.bias.fill_(-6)  # a tagger that is sure of little: of .2 % each, until a sound is loud
+    head_graph(model, tmp_path / "fp32.onnx")
+    rng = np.random.default_rng(0)
+    loud, faint = ([scale * rng.standard_normal((4, 24)).astype(np.float32) for _ in range(16)] for scale in (16, 1))
+    samples = ({"segments": rows} for rows in (*loud, *faint))
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", samples, ops=("MatMul", "Gemm"), min_weights=700)
+    shapes = {"inputs": {"segments": (None, 24)}, "outputs": {"embedding": (32,)}}
+    exact, small = (OnnxGraph(tmp_path / f"{kind}.onnx", **shapes) for kind in ("fp32", "int8"))
+    pairs = [np.stack([graph(segments=rows) for rows in faint]) for graph in (exact, small)]
+    # as above; with one scale for the sums of loud sounds' tags and of faint ones' it was .72
+    assert cosines(*pairs).min() > 0.995
+
+
 def test_quantising_nothing_is_an_error(tmp_path: Path) -> None:
     head_graph(trained_like(), tmp_path / "head.onnx")
     with pytest.raises(ValueError, match="no MatMul with a weight of 999999999 numbers"):
