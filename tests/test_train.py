@@ -229,6 +229,24 @@ def test_cropped_windows_are_stretches_of_their_clips() -> None:
         assert any(places) and not found[count:].any()
 
 
+def test_a_persons_caption_fits_its_whole_label_or_its_own_recording_alone() -> None:
+    from edge_runtime.tokenizer import Tokenizer
+
+    clips = made_up_clips()
+    tokenizer = Tokenizer(made_up_words().words, max_words=64)
+    label, recording = (np.array([getattr(clip, name) for clip in clips]) for name in ("label", "recording"))
+    same_label, same_recording = label[:, None] == label, recording[:, None] == recording
+    captions = [tokenizer.encode(f"a {clip.label} is heard") for clip in clips]
+    for own in (False, True):
+        config = TrainConfig(**{**vars(SMALL), "own_captions": own})
+        sampler = Sampler(clips, [made_up_features(clips)], tokenizer, config)
+        batch = sampler.of(np.arange(len(clips)), np.random.default_rng(5))
+        ids = [row[row > 0].numpy() for row in batch.token_ids]
+        told = np.array([np.array_equal(*pair) for pair in zip(ids, captions, strict=True)])
+        assert 4 < told.sum() < len(clips) / 2 and (same_label & ~same_recording)[:, told].any(axis=0).all()
+        np.testing.assert_array_equal(batch.positive.numpy(), np.where(told & own, same_recording, same_label))
+
+
 def test_nested_embeddings_tell_the_labels_apart_by_their_first_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

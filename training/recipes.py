@@ -45,6 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cropped windows": {"crop": 0.5},
     "uploaders' titles": {"titles": 0.3},
     "captions of no clip": {"bank_weight": 0.3},
+    "captions fit their own recording": {"own_captions": True},
     "tags weigh more": {"tag_weight": 1.0},
     "texts' teacher weighs more": {"caption_weight": 3.0},
     "what texts share dropped": {"common_share": 0.5},

@@ -5,7 +5,7 @@
 
 Some examples are two sounds (`config.joint`): a mixture (training/extras.py), or one clip's segments and then
 another's, with a caption that says both (training/joint_captions.py) or one that fits the first. A text fits an example
-that has all the sounds it names.
+that has all the sounds it names; a person's caption, with `config.own_captions`, those of its own recording alone.
 """
 
 import random
@@ -117,12 +117,15 @@ class Sampler:
         texts, joint = zip(*(self._text(each, rng) for each in heard), strict=True)
         x, mask = padded(np.stack([each.segments for each in heard]), np.array([each.length for each in heard]))
         others = np.array([each.other for each in heard])
+        fits = self._fits(rows, others, np.array(joint))
+        if self._config.own_captions:
+            fits &= self._own(rows, texts)
         return Batch(
             rows,
             x,
             mask,
             torch.from_numpy(batch_of([self._tokenizer.encode(text) for text in texts])),
-            torch.from_numpy(self._fits(rows, others, np.array(joint))),
+            torch.from_numpy(fits),
             torch.from_numpy(np.stack([each.tags for each in heard]).astype(np.float32)),
             self._still(rng) if self._config.still else None,
         )
@@ -175,8 +178,16 @@ class Sampler:
         def has(labels: np.ndarray) -> np.ndarray:
             return self._same[np.ix_(first, labels)] | (self._same[np.ix_(second, labels)])
 
+        return (has(first) & has(named)) | (self._same_recording(rows) & ~joint)
+
+    def _own(self, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Which text may fit which example, (B, B) bool, where a person's caption fits its own recording alone."""
+        captions = [text in self._clips[row].captions for row, text in zip(rows, texts, strict=True)]
+        return self._same_recording(rows) | ~np.array(captions)
+
+    def _same_recording(self, rows: np.ndarray) -> np.ndarray:
         recordings = np.array([self._clips[row].recording for row in rows])
-        return (has(first) & has(named)) | ((recordings[:, None] == recordings) & ~joint)
+        return recordings[:, None] == recordings
 
     def _still(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         sounds = self._extras.still

@@ -15,7 +15,8 @@ class TrainConfig:
     of `window` segments at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop`
     of all windows are heard in part; `joint` of all examples are two sounds, half of them at once, half one after the
     other; a clip that has a title is told by it `titles` of the times; `still` sounds in which nothing happens are each
-    step's negatives. `common_share` of what all labels' texts have in common is dropped (training/common.py).
+    step's negatives. With `own_captions` a person's caption fits its own recording alone, not what else has its label.
+    `common_share` of what all labels' texts have in common is dropped (training/common.py).
     `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1 of whole ones.
     `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
 
@@ -36,6 +37,7 @@ class TrainConfig:
     joint: float = 0.0
     titles: float = 0.0
     still: int = 0
+    own_captions: bool = False
     narrow_weight: float = 0.0
     average: float = 0.98
     joint_width: int = 512
