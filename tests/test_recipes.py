@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 def ground(out: Path) -> Ground:
     clips = made_up_clips()
-    return Ground(clips, [made_up_features(clips)], made_up_words(), (), None, None, Extras(), out)
+    return Ground(clips, [made_up_features(clips)], made_up_words(), (), None, None, Extras(), None, out)
 
 
 def test_each_recipe_is_trained_once_from_each_seed_and_read_again(tmp_path: Path) -> None:

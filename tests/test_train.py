@@ -9,9 +9,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from training.caption_teacher import CaptionTeacher, own_texts  # noqa: E402
+from training.described_sounds import DescribedSound  # noqa: E402
 from training.extras import Extras  # noqa: E402
 from training.features import WINDOW_SEGMENTS, Features  # noqa: E402
 from training.losses import shortened  # noqa: E402
+from training.paired_texts import PairedTexts  # noqa: E402
 from training.sampler import Batch, Sampler  # noqa: E402
 from training.sounds import Clip, read_clips  # noqa: E402
 from training.train import Checkpoint, TrainConfig, train  # noqa: E402
@@ -56,12 +58,12 @@ def made_up_features(clips: list[Clip]) -> Features:
     return Features(segments, lengths, np.arange(len(clips)), tags)
 
 
-def made_up_words() -> WordVectors:
-    """Every word that the labels' phrasings and templates can bring."""
+def made_up_words(*more: str) -> WordVectors:
+    """Every word that the labels' phrasings and templates can bring, and some more."""
     from edge_runtime.tokenizer import words_of
     from training.phrasings import TEMPLATES, phrasings_of
 
-    texts = [*TEMPLATES, "is heard a", *(text for label in LABELS for text in phrasings_of(label))]
+    texts = [*TEMPLATES, "is heard a", *more, *(text for label in LABELS for text in phrasings_of(label))]
     words = sorted({word for text in texts for word in words_of(text)})
     vectors = np.random.default_rng(1).standard_normal((len(words), 300)) / 300**0.5
     return WordVectors(words, vectors.astype(np.float32), "made up")
@@ -75,11 +77,13 @@ def run(
     tagger: torch.nn.Sequential | None = None,
     teacher: CaptionTeacher | None = None,
     extras: Extras | None = None,
+    pairs: PairedTexts | None = None,
+    words: WordVectors | None = None,
 ) -> Checkpoint:
     clips = made_up_clips()
     copies = [made_up_features(clips)]
-    more = {"class_names": NAMES, "tagger": tagger, "teacher": teacher, "extras": extras, "resume": resume}
-    return train(clips, copies, made_up_words(), config, out, **more)
+    more = {"tagger": tagger, "teacher": teacher, "extras": extras, "pairs": pairs, "resume": resume}
+    return train(clips, copies, words or made_up_words(), config, out, class_names=NAMES, **more)
 
 
 def made_up_tagger() -> torch.nn.Sequential:
@@ -155,9 +159,37 @@ def test_captions_that_the_vocabulary_cannot_read_are_left_out() -> None:
     from edge_runtime.tokenizer import Tokenizer
 
     teacher = CaptionTeacher(["a dog", "zzz qqq", "rain"], np.eye(3, dtype=np.float32), {})
-    kept = teacher.readable(Tokenizer(["dog", "rain"], max_words=8))
+    kept = teacher.readable(Tokenizer(["dog", "rain"], max_words=8), [])
     assert kept.texts == ["a dog", "rain"]
     np.testing.assert_array_equal(kept.embeddings, np.eye(3)[[0, 2]])
+
+
+def test_captions_of_clips_that_training_may_not_hear_are_left_out() -> None:
+    from edge_runtime.tokenizer import Tokenizer
+
+    def clip(split: str) -> Clip:
+        return Clip(Path("x.wav"), split, "dog", ("A dog, barking!",), "x", "esc50", "CC0", -20)
+
+    teacher = CaptionTeacher(["a dog barking", "a dog"], np.eye(2, dtype=np.float32), {})
+    tokenizer = Tokenizer(["dog", "barking"], max_words=8)
+    assert teacher.readable(tokenizer, [clip("train")]).texts == ["a dog barking", "a dog"]
+    for split in ("val", "test"):
+        assert teacher.readable(tokenizer, [clip("train"), clip(split)]).texts == ["a dog"]
+
+
+def test_words_of_no_clip_come_to_lie_by_the_label_that_corpora_put_them_beside(tmp_path: Path) -> None:
+    foreign = ("hund", "regen", "sirene", "zug")
+    sounds = [DescribedSound((label,), (f"ein {word}",)) for label, word in zip(LABELS, foreign, strict=True)]
+    pairs, words = PairedTexts(sounds, np.eye(4, dtype=np.float32)), made_up_words("ein", *foreign)
+    nearest = {}
+    for weight in (0.0, 1.0):
+        config = TrainConfig(**{**vars(SMALL), "pairs_weight": weight})
+        found = run(tmp_path / str(weight), config, pairs=pairs, words=words)
+        cosines = found.embed_text([f"ein {word}" for word in foreign]) @ found.embed_text(LABELS).T
+        nearest[weight] = cosines.argmax(axis=1).tolist()
+    assert nearest[1.0] == [0, 1, 2, 3] != nearest[0.0]
+    with pytest.raises(ValueError, match="run `python -m training pairs` first"):
+        run(tmp_path / "none", TrainConfig(**{**vars(SMALL), "pairs_weight": 1.0}))
 
 
 def test_captions_alone_teach_the_audio_tower(tmp_path: Path) -> None:

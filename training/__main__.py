@@ -2,6 +2,7 @@
 
     python -m training words                    # vocabulary and word vectors         -> runs/words.npz
     python -m training captions                 # what the text tower learns from     -> runs/captions.npz
+    python -m training pairs                    # what else it may learn from: train --pairs-weight   -> runs/pairs.npz
     python -m training features                 # the frozen encoder's segments       -> runs/features/
     python -m training train                    # the dual encoder                    -> runs/train/
     python -m training distil                   # a slim CNN14 taught by mn04         -> runs/slim/
@@ -113,6 +114,19 @@ def captions(
 
 
 @app.command()
+def pairs(texts: Texts = SHARED / "data/text", out: Path = RUNS / "pairs.npz") -> None:
+    """Gather the texts that people wrote of one recording each, and embed a sentence of it: for --pairs-weight."""
+    from training.described_sounds import described_sounds
+    from training.paired_texts import PairedTexts
+    from training.words import sentence_embeddings
+
+    found = [sound for sound in described_sounds(texts) if len(sound.names) + len(sound.sentences) > 1]
+    embedded = sentence_embeddings([(sound.sentences or sound.names)[0] for sound in found])
+    PairedTexts(found, embedded).save(out)
+    print(f"{out}: {len(found)} sounds, {sum(len(sound.names) + len(sound.sentences) for sound in found)} texts")
+
+
+@app.command()
 def features(
     copies: Annotated[int, typer.Option(help="Roughened copies beside the clean one.")] = 3,
     sounds: Sounds = SHARED / "data/sounds",
@@ -221,6 +235,7 @@ def train(
     vectors: Path = RUNS / "words.npz",
     features: Path = RUNS / "features",
     captions: Path = RUNS / "captions.npz",
+    pairs: Path = RUNS / "pairs.npz",
     sounds: Sounds = SHARED / "data/sounds",
     weights: Weights = SHARED / "weights/efficientat_mn04_as",
     student: Annotated[Path | None, typer.Option(help="A folder of `distil` or `stream`: its network's features.")] = (
@@ -232,6 +247,7 @@ def train(
     from training.caption_teacher import CaptionTeacher
     from training.extras import Extras
     from training.features import class_names, load
+    from training.paired_texts import PairedTexts
     from training.train import TrainConfig
     from training.train import train as run
     from training.words import WordVectors
@@ -250,6 +266,7 @@ def train(
         tagger=tagger_of(encoder_of(student, weights)[0]),
         teacher=CaptionTeacher.load(captions) if captions.exists() else None,
         extras=Extras.load(features),
+        pairs=PairedTexts.load(pairs) if config.pairs_weight else None,
         resume=resume,
     )
     print(json.dumps(checkpoint.validation))

@@ -1,6 +1,6 @@
 """A sentence encoder teaches both towers, through captions that no clip has.
 
-    teacher = CaptionTeacher.load(Path("runs/captions.npz")).readable(tokenizer)
+    teacher = CaptionTeacher.load(Path("runs/captions.npz")).readable(tokenizer, clips)
     known = teacher.known_of(clips, class_names)        # what is known of each clip, in the encoder's own space
     ids, embeddings = teacher.some(tokenizer, 256, rng)
     likeness = known.of(rows, tags) @ embeddings.T      # (B, 256): which of those captions would fit which clip
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edge_runtime.tokenizer import Tokenizer, batch_of
+from edge_runtime.tokenizer import Tokenizer, batch_of, words_of
 from training.phrasings import phrasings_of
-from training.sounds import Clip
+from training.sounds import Clip, unheard_captions
 
 __all__ = ["CaptionTeacher", "KnownOfClips", "own_texts"]
 
@@ -66,9 +66,13 @@ class CaptionTeacher:
                 own = dict(zip(file["own_texts"].tolist(), file["own_embeddings"], strict=True))
             return cls(file["texts"].tolist(), file["embeddings"], own)
 
-    def readable(self, tokenizer: Tokenizer) -> "CaptionTeacher":
-        """Those that the vocabulary can read at all: tags such as `openwindowsounds` have no known word."""
-        keep = [row for row, text in enumerate(self.texts) if tokenizer.reads(text)]
+    def readable(self, tokenizer: Tokenizer, clips: Sequence[Clip]) -> "CaptionTeacher":
+        """Those that the vocabulary can read at all (tags such as `openwindowsounds` have no known word), without what
+        people said of clips that training may not hear."""
+        unheard = unheard_captions(clips)
+        keep = [
+            row for row, text in enumerate(self.texts) if tokenizer.reads(text) and tuple(words_of(text)) not in unheard
+        ]
         return CaptionTeacher([self.texts[row] for row in keep], self.embeddings[keep], self.own)
 
     def some(self, tokenizer: Tokenizer, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

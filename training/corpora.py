@@ -8,12 +8,12 @@ Each reader names the file that it lacks; none of these texts is ever written to
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from edge_runtime.tokenizer import words_of
 
-__all__ = ["COLUMNS", "corpus_texts", "vocabulary"]
+__all__ = ["COLUMNS", "ONTOLOGY", "corpus_texts", "read_rows", "vocabulary"]
 
 COLUMNS = {
     "audiocaps_train.csv": ("caption",),
@@ -32,21 +32,24 @@ ONTOLOGY = "audioset_ontology.json"
 def corpus_texts(folder: Path) -> Iterator[str]:
     """All texts of the corpora, file by file."""
     for name, columns in COLUMNS.items():
-        path = folder / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"the caption corpus {path} is missing: put it there, or give another --text folder"
-            )
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            rows = csv.DictReader(file)
-            absent = [column for column in columns if column not in (rows.fieldnames or ())]
-            if absent:
-                raise ValueError(f"{path} lacks the columns {absent}; it has {rows.fieldnames}")
-            for row in rows:
-                yield from (row[column] for column in columns if row[column])
+        for row in read_rows(folder, name, columns):
+            yield from (row[column] for column in columns if row[column])
     for entry in json.loads((folder / ONTOLOGY).read_text(encoding="utf-8")):
         yield entry["name"]
         yield entry["description"]
+
+
+def read_rows(folder: Path, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """A corpus' rows. Raises FileNotFoundError or ValueError that names what is missing."""
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"the caption corpus {path} is missing: put it there, or give another --texts folder")
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.DictReader(file)
+        absent = [column for column in columns if column not in (rows.fieldnames or ())]
+        if absent:
+            raise ValueError(f"{path} lacks the columns {absent}; it has {rows.fieldnames}")
+        yield from rows
 
 
 def vocabulary(texts: Iterable[str], own: Iterable[str], *, size: int, more: Iterable[str] = ()) -> list[str]:

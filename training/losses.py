@@ -14,6 +14,7 @@ __all__ = [
     "shortened",
     "similarity_distillation",
     "soft_tags",
+    "text_pairs",
 ]
 
 
@@ -107,3 +108,14 @@ def similarity_distillation(student: Tensor, teacher: Tensor, *, temperature: fl
     return torch.nn.functional.kl_div(
         ours.log_softmax(dim=1), theirs.log_softmax(dim=1), log_target=True, reduction="batchmean"
     )
+
+
+def text_pairs(cosines: Tensor, alike: Tensor, *, temperature: float = 0.07) -> Tensor:
+    """Symmetric InfoNCE between two texts of each of P sounds: cosines (P, P), pairs on the diagonal.
+
+    alike (P, P) bool, off the diagonal: sounds that are neither right nor wrong for each other.
+    """
+    logits = cosines.masked_fill(alike, -1.0) / temperature
+    right = torch.arange(len(logits), device=logits.device)
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(logits, right) + cross_entropy(logits.T, right)) / 2

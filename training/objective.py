@@ -19,6 +19,7 @@ from training.losses import (
     shortened,
     similarity_distillation,
     soft_tags,
+    text_pairs,
 )
 from training.retrieval import DualEncoder
 from training.sampler import Batch
@@ -32,13 +33,14 @@ NARROW = (64, 128, 256)
 @dataclass(frozen=True)
 class Embedded:
     """Unit vectors: `audio` and `texts (B, E)`; where there are such, `classes (C, E)`, the teacher's `captions (M, E)`
-    and `still (N, E)` sounds."""
+    and `still (N, E)` sounds, `pairs (2 P, E)` of texts, the second ones after the first ones."""
 
     audio: Tensor
     texts: Tensor
     classes: Tensor | None
     captions: Tensor | None
     still: Tensor | None
+    pairs: Tensor | None
 
     def shortened(self, width: int) -> "Embedded":
         return Embedded(*(each if each is None else shortened(each, width) for each in vars(self).values()))
@@ -47,12 +49,14 @@ class Embedded:
 @dataclass(frozen=True)
 class Wanted:
     """What the embeddings should say: `positive (B, B)` bool; `tags (B, C)`; of the teacher's captions `teacher (M, H)`
-    and their `likeness (B, M)` to what is known of the clips, where those are taught."""
+    and their `likeness (B, M)` to what is known of the clips, where those are taught; `alike (P, P)` bool of the pairs
+    of texts."""
 
     positive: Tensor
     tags: Tensor
     teacher: Tensor | None
     likeness: Tensor | None
+    alike: Tensor | None
 
 
 def objective(
@@ -63,8 +67,10 @@ def objective(
     names: Tensor | None = None,
     captions: tuple[Tensor, Tensor] | None = None,
     known: KnownOfClips | None = None,
+    pairs: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """`names (C, L)`: token ids of the tagger's classes; `captions`: ids (M, L) and sentence embeddings (M, H)."""
+    """`names (C, L)`: token ids of the tagger's classes; `captions`: ids (M, L) and sentence embeddings (M, H);
+    `pairs`: ids (2 P, L) of two texts of each of P sounds, and which of these are alike (P, P)."""
     device = model.words.device
     temperature = model.log_temperature.exp().clamp(0.01, 1.0)
     classes = model.text(names) if names is not None else None
@@ -79,8 +85,9 @@ def objective(
         ids, teacher = (part.to(device) for part in captions)
         taught = model.text(ids)
         likeness = known.of(batch.rows, tags) @ teacher.T if known is not None else None
-    found = Embedded(audio, texts, classes, taught, still)
-    wanted = Wanted(batch.positive.to(device), tags, teacher, likeness)
+    paired, alike = (model.text(pairs[0].to(device)), pairs[1].to(device)) if pairs is not None else (None, None)
+    found = Embedded(audio, texts, classes, taught, still, paired)
+    wanted = Wanted(batch.positive.to(device), tags, teacher, likeness, alike)
     loss = _losses(found, wanted, config, temperature)
     narrow = [width for width in NARROW if width < audio.shape[1]] if config.narrow_weight else []
     for width in narrow:
@@ -102,4 +109,7 @@ def _losses(found: Embedded, wanted: Wanted, config: TrainConfig, temperature: T
         if wanted.likeness is not None:
             bank = caption_bank(found.audio @ found.captions.T, wanted.likeness, temperature)
             loss = loss + config.bank_weight * bank
+    if found.pairs is not None and wanted.alike is not None:
+        first, second = found.pairs.chunk(2)
+        loss = loss + config.pairs_weight * text_pairs(first @ second.T, wanted.alike)
     return loss

@@ -54,6 +54,7 @@ def recipes(
     student: Annotated[Path | None, typer.Option(help="The folder of the network that they are of.")] = RUNS / "stream",
     vectors: Path = RUNS / "words.npz",
     captions: Path = RUNS / "captions.npz",
+    pairs: Path = RUNS / "pairs.npz",
     sounds: Sounds = SHARED / "data/sounds",
     weights: Weights = SHARED / "weights/efficientat_mn04_as",
     runs: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = RUNS / "recipes",
@@ -66,6 +67,7 @@ def recipes(
     from training.caption_teacher import CaptionTeacher
     from training.extras import Extras
     from training.features import class_names, load
+    from training.paired_texts import PairedTexts
     from training.recipes import RECIPES, Ground
     from training.recipes import recipes as run
     from training.train import TrainConfig
@@ -83,6 +85,7 @@ def recipes(
         tagger_of(encoder_of(student, weights)[0]),
         CaptionTeacher.load(captions) if captions.exists() else None,
         Extras.load(features),
+        PairedTexts.load(pairs) if pairs.exists() else None,
         runs,
     )
     path = out or Path(__file__).parents[1] / "benchmarks/results/recipes.md"

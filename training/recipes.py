@@ -23,6 +23,7 @@ from training.extras import Extras
 from training.features import Features
 from training.label_names import tidy_label
 from training.metrics import ranks
+from training.paired_texts import PairedTexts
 from training.sampler import in_turn_segments
 from training.sounds import Clip
 from training.train import Checkpoint, train
@@ -46,6 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "uploaders' titles": {"titles": 0.3},
     "captions of no clip": {"bank_weight": 0.3},
     "captions fit their own recording": {"own_captions": True},
+    "texts of one sound": {"pairs_weight": 1.0},
     "tags weigh more": {"tag_weight": 1.0},
     "texts' teacher weighs more": {"caption_weight": 3.0},
     "what texts share dropped": {"common_share": 0.5},
@@ -76,6 +78,7 @@ class Ground:
     tagger: nn.Sequential | None
     teacher: CaptionTeacher | None
     extras: Extras
+    pairs: PairedTexts | None
     out: Path
 
 
@@ -150,6 +153,7 @@ def _run(ground: Ground, config: TrainConfig, out: Path) -> dict[str, float]:
         tagger=ground.tagger,
         teacher=ground.teacher,
         extras=ground.extras,
+        pairs=ground.pairs,
         resume=(out / "last.pt").exists(),
     )
     found = figures(checkpoint, ground.clips, ground.copies[0])

@@ -5,6 +5,7 @@ samples = load_samples(clips[0].path, 32_000)
 """
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from edge_runtime.audio_file import AudioFile
 from edge_runtime.resample import Resampler
+from edge_runtime.tokenizer import words_of
 
-__all__ = ["SPLITS", "Clip", "load_samples", "read_clips"]
+__all__ = ["SPLITS", "Clip", "load_samples", "read_clips", "unheard_captions"]
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("file", "split", "label", "captions", "recording", "source", "seconds", "licence", "rms_dbfs")
@@ -66,6 +68,11 @@ def read_clips(root: Path) -> list[Clip]:
     if missing:
         raise FileNotFoundError(f"{len(missing)} clips of {table} are missing, the first is {missing[0]}")
     return clips
+
+
+def unheard_captions(clips: Iterable[Clip]) -> set[tuple[str, ...]]:
+    """What people said of the clips that training may not hear, as words: a corpus has some of it too."""
+    return {tuple(words_of(caption)) for clip in clips if clip.split != "train" for caption in clip.captions}
 
 
 def load_samples(path: Path, rate_hz: int) -> np.ndarray:

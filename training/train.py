@@ -6,7 +6,8 @@ Every epoch takes each training recording once, through one of its windows, clea
 that fit it; with `--crop` a stretch of the window alone, with `--joint` two sounds and a caption that says both. Losses
 (training/objective.py): symmetric InfoNCE with several positives (or the paper's margin loss), the encoder's own
 AudioSet tags as extra audio-text pairs, and a sentence encoder's teaching of the text tower (with `--bank-weight` of
-both) through captions that no clip has (training/caption_teacher.py). The checkpoint with the best validation score
+both) through captions that no clip has (training/caption_teacher.py); with `--pairs-weight`, texts that people wrote of
+one recording draw each other near (training/paired_texts.py). The checkpoint with the best validation score
 stays in `best.pt`; `last.pt` resumes; `config.json` holds every setting. With `--hold-out open` neither training nor
 the choice of a checkpoint hears what `training/hold_out.py` keeps back.
 """
@@ -32,6 +33,7 @@ from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.objective import objective
 from training.own_checkpoint import read_own
+from training.paired_texts import PairedTexts, ReadablePairs
 from training.published import load_strict
 from training.retrieval import DualEncoder, RetrievalConfig
 from training.sampler import Sampler, padded
@@ -42,6 +44,8 @@ from training.words import WordVectors
 __all__ = ["Checkpoint", "TrainConfig", "class_weights", "train"]
 
 MAX_WORDS = 64
+PAIRS = 128
+"""Sounds of which a step sees two texts each."""
 RARE = 1e-3
 """Added to how often a class is heard in training, before the tagger's classes are weighted by it."""
 
@@ -126,11 +130,12 @@ def train(
     tagger: nn.Sequential | None = None,
     teacher: CaptionTeacher | None = None,
     extras: Extras | None = None,
+    pairs: PairedTexts | None = None,
     resume: bool = False,
 ) -> Checkpoint:
     """Train, keep the best epoch in `out`, and return it. `copies[0]` are the clean features; `tagger` is the
     classifier of the encoder that gave them, where it has one of the form that `Concepts` takes. `extras`: what
-    `config.joint` and `config.still` need."""
+    `config.joint` and `config.still` need; `pairs`: what `config.pairs_weight` needs, else they are left alone."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     torch.manual_seed(config.seed)
@@ -140,10 +145,11 @@ def train(
     device = device_of(config.device)
     tokenizer = Tokenizer(vectors.words, max_words=MAX_WORDS)
     model = _untrained(clips, copies[0], vectors, config, class_names, tagger).to(device)
-    teacher = teacher.readable(tokenizer) if teacher else None
+    teacher = teacher.readable(tokenizer, clips) if teacher else None
     known = None
     if teacher is not None and config.bank_weight:
         known = teacher.known_of(clips, class_names, config.own_share).to(device)
+    told = _readable_pairs(pairs, tokenizer, clips) if config.pairs_weight else None
     sampler = Sampler(clips, copies, tokenizer, config, extras)
     rate, steps = config.learning_rate, config.epochs * len(sampler)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=config.weight_decay)
@@ -171,8 +177,9 @@ def train(
             model.train()
             for batch in sampler.epoch(rng):
                 captions = teacher.some(tokenizer, config.batch, rng) if teacher else None
+                two_each = told.some(PAIRS, rng) if told else None
                 with _autocast(config.precision, device):
-                    loss = objective(model, batch, config, names=names, captions=captions, known=known)
+                    loss = objective(model, batch, config, names=names, captions=captions, known=known, pairs=two_each)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -217,6 +224,12 @@ def _untrained(
     if model.concepts is not None and tagger is not None:
         model.concepts.take(tagger, class_weights(heard))
     return model
+
+
+def _readable_pairs(pairs: PairedTexts | None, tokenizer: Tokenizer, clips: Sequence[Clip]) -> ReadablePairs:
+    if pairs is None:
+        raise ValueError("--pairs-weight needs texts of described sounds: run `python -m training pairs` first")
+    return pairs.readable(tokenizer, clips)
 
 
 def _label_ids(clips: Sequence[Clip], tokenizer: Tokenizer) -> Tensor:
