@@ -34,7 +34,7 @@ bundle: setup
 	$(BIN)/python -m training features --student runs/stream --copies 4 --brief 0.25 --out runs/stream/heard
 	$(BIN)/python -m training train --features runs/stream/heard --out runs/stream/train --narrow-weight 1 --window 16
 	$(BIN)/python -m training fallback runs/stream/train --student runs/stream --features runs/stream/heard --out runs/stream/head
-	$(BIN)/python -m export runs/stream/head edge_runtime/default_bundle --version 1.3.0 --encoder runs/stream \
+	$(BIN)/python -m export runs/stream/head edge_runtime/default_bundle --version 1.3.1 --encoder runs/stream \
 	  --profiles light
 	$(BIN)/python -m benchmarks.calibrate edge_runtime/default_bundle
 

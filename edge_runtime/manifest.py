@@ -18,6 +18,7 @@ from edge_runtime.errors import BundleError
 from edge_runtime.mel import MelSpec
 
 __all__ = [
+    "FILE",
     "SCHEMA",
     "EncoderSpec",
     "ExpertSpec",
@@ -31,9 +32,11 @@ __all__ = [
     "StreamSpec",
     "TextSpec",
     "WindowSpec",
+    "digests_of",
     "sha256_of",
 ]
 
+FILE = "manifest.json"
 SCHEMA = 1
 """Version of the bundle's layout. A runtime reads the one that it was written for and refuses the others."""
 
@@ -243,7 +246,7 @@ class Manifest:
     def __post_init__(self) -> None:
         for name, digest in self.files.items():
             plain = Path(name).name == name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES
-            if not plain or name in ("", ".", "..", "manifest.json"):
+            if not plain or name in ("", ".", "..", FILE):
                 raise BundleError(f"the manifest names the file {name!r}; only plain names inside the bundle are read")
             if len(digest) != SHA256_HEX:
                 raise BundleError(f"the manifest's sha256 of {name} has {len(digest)} characters, expected 64")
@@ -300,9 +303,9 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        path = folder / "manifest.json"
+        path = folder / FILE
         if not path.is_file():
-            raise BundleError(f"{folder} is no bundle: it has no manifest.json. Give a folder that `export` wrote")
+            raise BundleError(f"{folder} is no bundle: it has no {FILE}. Give a folder that `export` wrote")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
         try:
@@ -324,12 +327,17 @@ class Manifest:
     def write(self, folder: Path) -> None:
         data = _plain(self)
         data["sha256"] = _sha256_of_json(data)
-        (folder / "manifest.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """`files` of a bundle's folder: everything in it but the manifest."""
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.name != FILE}
 
 
 def _plain(value: Any) -> Any:

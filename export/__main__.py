@@ -2,6 +2,7 @@
 
     python -m export runs/stream/train edge_runtime/default_bundle --encoder runs/stream --profiles light
     python -m export runs/finetuned my-bundle           # the bundle that was fine-tuned, with its new words
+    python -m export old-bundle my-bundle               # the same bundle, its encoder's graph as this version writes it
     python -m export runs/slim/train my-bundle --encoder runs/slim --name earmark-slim
     python -m export runs/cnn14/train my-bundle --encoder Cnn14_mAP=0.431.pth --network cnn14
 
@@ -31,6 +32,7 @@ import typer
 from edge_runtime.errors import EarmarkError
 from export.bundle import Assembly, export_bundle
 from export.joint_bundle import export_joint, joint_assembly
+from export.regraph import export_regraph, is_regraph
 from export.retext import Retext, export_retext, is_retext
 from export.streaming_bundle import export_streaming
 from export.streaming_parts import StreamingAssembly, streaming_parts
@@ -42,7 +44,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Argument(help="The folder that `training train` or `finetune` wrote.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The folder that `training train` or `finetune` wrote, or a bundle.")
+    ],
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder; a bundle that is there is replaced.")],
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "earmark-mn04",
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1.0.0",
@@ -71,6 +75,8 @@ def main(
         made.mkdir()
         if experts:
             export_joint(made, joint_assembly(checkpoint, experts, name, version, phrases, words=words))
+        elif is_regraph(checkpoint):
+            export_regraph(checkpoint, made, version)
         elif is_retext(checkpoint):
             export_retext(made, Retext(checkpoint, name, version, phrases))
         elif encoder:

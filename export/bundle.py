@@ -22,6 +22,7 @@ from edge_runtime.manifest import (
     MatchSpec,
     TextSpec,
     WindowSpec,
+    digests_of,
     sha256_of,
 )
 from edge_runtime.phrases import digest_of, read_phrase_file, tidy
@@ -122,8 +123,7 @@ def export_bundle(folder: Path, made_from: Assembly) -> None:
     gates, towers = [str(gate) for gate in verdict.gates], checkpoint.model.config
     card = model_card(manifest, clips, checkpoint.words_source, gates, verdict.reports, towers=towers)
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
-    dataclasses.replace(manifest, files={name: sha256_of(folder / name) for name in names}).write(folder)
+    dataclasses.replace(manifest, files=digests_of(folder)).write(folder)
     Bundle.open(folder)
 
 

@@ -146,3 +146,10 @@ def retext_card(manifest: Manifest, base: str, fingerprint: str, own: Mapping[st
         "## Measured at export\n<!-- export -->\n```\n" + "\n".join(gates) + "\n```\n<!-- end -->",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def regraph_card(manifest: Manifest, base: str, fingerprint: str) -> str:
+    """The card of a bundle whose encoder's graph was written anew, of which all else is still so; `base`: its card."""
+    title, _, rest = base.partition("\n")
+    about = f"The encoder's graph of {title.removeprefix('# ')} ({fingerprint}), written anew: the same weights."
+    return f"# {manifest.name} {manifest.version}\n\n{about}\n{rest}"

@@ -35,7 +35,7 @@ from edge_runtime.manifest import (
     MatchSpec,
     TextSpec,
     WindowSpec,
-    sha256_of,
+    digests_of,
 )
 from edge_runtime.phrases import digest_of, read_phrase_file, tidy
 from edge_runtime.tokenizer import Tokenizer, words_of
@@ -133,7 +133,7 @@ def export_joint(folder: Path, made_from: JointAssembly) -> None:
         quality={
             name: value for name, value in checkpoint.validation.items() if not name.endswith(("queries", "pool"))
         },
-        files=hashes(folder),
+        files=digests_of(folder),
         experts=[expert_spec(given[name]) for name in heard],
     )
     manifest.write(folder)
@@ -148,13 +148,8 @@ def export_joint(folder: Path, made_from: JointAssembly) -> None:
     index.save(folder / "phrases.hnsw", fingerprint=shipped.fingerprint, content=digest_of(readable))
     card = joint_card(manifest, checkpoint, heard, gates, skipped=len(made_from.phrases) - len(readable))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    dataclasses.replace(manifest, files=hashes(folder)).write(folder)
+    dataclasses.replace(manifest, files=digests_of(folder)).write(folder)
     Bundle.open(folder)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
-    return {name: sha256_of(folder / name) for name in names}
 
 
 def expert_spec(encoder: SampleEncoder) -> ExpertSpec:

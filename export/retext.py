@@ -19,7 +19,7 @@ from edge_runtime.background import FILE as BACKGROUND
 from edge_runtime.background import Background
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import EarmarkError
-from edge_runtime.manifest import Manifest, sha256_of
+from edge_runtime.manifest import Manifest, digests_of
 from edge_runtime.phrases import digest_of, read_phrase_file, tidy
 from edge_runtime.vector_index import VectorIndex
 from export.background import embedded_bank
@@ -79,7 +79,7 @@ def export_retext(folder: Path, asked: Retext) -> None:
         version=asked.version,
         text=dataclasses.replace(manifest.text, graph=text),
         quality=about["quality"],
-        files=_digests(folder),
+        files=digests_of(folder),
     )
     manifest.write(folder)
     shipped = Bundle(folder)  # verified but for the self-test, which is written next
@@ -95,7 +95,7 @@ def export_retext(folder: Path, asked: Retext) -> None:
     base_card = (base / CARD).read_text(encoding="utf-8")
     card = retext_card(manifest, base_card, about["fingerprint"], about["own"], [*about["gates"], str(gate)])
     (folder / CARD).write_text(card, encoding="utf-8")
-    dataclasses.replace(manifest, files=_digests(folder)).write(folder)
+    dataclasses.replace(manifest, files=digests_of(folder)).write(folder)
     for profile in manifest.profiles or [None]:
         Bundle.open(folder, profile=profile)
 
@@ -115,7 +115,3 @@ def _write_golden(base: Path, folder: Path, shipped: Bundle) -> None:
     told = shipped.answers(golden["signal"], shipped.tokenizer.encode("a dog barks in the rain"))
     golden |= {"token_ids": told.token_ids, "text_embedding": told.text_embedding}
     np.savez_compressed(folder / GOLDEN, **golden)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json"}

@@ -32,7 +32,7 @@ from edge_runtime.manifest import (
     StreamSpec,
     TextSpec,
     WindowSpec,
-    sha256_of,
+    digests_of,
 )
 from edge_runtime.mel import log_mel
 from edge_runtime.phrases import Phrases, digest_of
@@ -141,8 +141,7 @@ def export_streaming(folder: Path, parts: StreamingParts) -> Manifest:
         encoder=[*_profile_table(manifest), *(["", sensitivity_table(rows)] if rows else [])],
     )
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
-    manifest = dataclasses.replace(manifest, files={name: sha256_of(folder / name) for name in names})
+    manifest = dataclasses.replace(manifest, files=digests_of(folder))
     manifest.write(folder)
     for name in manifest.profiles:
         Bundle.open(folder, profile=name)
@@ -191,7 +190,7 @@ def _write_graphs(folder: Path, parts: StreamingParts, encoder: StreamEncoder, c
         index=INDEX,
         match=MatchSpec(parts.heard),
         quality={},
-        files={path.name: sha256_of(path) for path in folder.iterdir()},
+        files=digests_of(folder),
         profiles=profiles,
     )
     manifest.write(folder)

@@ -8,7 +8,7 @@ Bounds that all profiles share, and why:
 What int8 may cost stands with each profile in export/profiles.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ import torch
 from edge_runtime.bundle import Bundle
 from edge_runtime.engine import Engine
 from edge_runtime.graph import OnnxGraph
-from edge_runtime.manifest import StateSpec
 from edge_runtime.streaming import StreamingEncoder, streaming_graph_io, whole_clip
 from export.calibration import snr_db
 from export.profiles import Recipe
@@ -27,7 +26,7 @@ from training.gates import Gate
 from training.sounds import Clip
 from training.train import Checkpoint
 
-__all__ = ["profile_gates", "retrieval", "retrieval_gates", "windows_of_segments"]
+__all__ = ["profile_gates", "retrieval", "retrieval_gates", "stream_and_whole", "windows_of_segments"]
 
 MAX_STREAM_ERROR = 2e-5
 MAX_RETRIEVAL_DROP = 0.5
@@ -44,16 +43,11 @@ def profile_gates(
 ) -> tuple[dict[str, float], list[Gate]]:
     """One profile against PyTorch, on clips (1, M, T) that calibrated nothing, and its stream against itself offline:
     the figures for the manifest, and the gates."""
-    spec, name = bundle.manifest.encoder, recipe.name
-    profile = bundle.manifest.profile(name)
-    path = bundle.folder / profile.encoder.file
-    graph = OnnxGraph(path, **streaming_graph_io(spec, profile.states, bands=bundle.manifest.mel.bands))
+    name = recipe.name
     exact, found, apart = [], [], 0.0
-    for clip in clips:
-        eager = encoder.segments(clip)
-        streamed = _streamed(graph, bundle, profile.states, clip[0].T)
-        apart = max(apart, float(np.abs(streamed - whole_clip(graph, spec, profile.states, clip[0].T)).max()))
-        exact.append(eager)
+    for clip, (streamed, whole) in zip(clips, stream_and_whole(bundle, (clip[0].T for clip in clips)), strict=True):
+        apart = max(apart, float(np.abs(streamed - whole).max()))
+        exact.append(encoder.segments(clip))
         found.append(streamed)
     length = bundle.manifest.window.segments
     wanted = np.stack([_embedding(checkpoint, rows) for each in exact for rows in windows_of_segments(each, length)])
@@ -79,13 +73,17 @@ def profile_gates(
     return figures, gates
 
 
-def _streamed(graph: OnnxGraph, bundle: Bundle, states: list[StateSpec], frames: np.ndarray) -> np.ndarray:
-    """frames (T, M) -> (S, D), a hop at a time."""
-    spec = bundle.manifest.encoder
-    encoder = StreamingEncoder(graph, spec, states, silence=bundle.silence, keep_segments=len(frames))
-    encoder.push(frames)
-    encoder.flush()
-    return encoder.segments(0, encoder.available)
+def stream_and_whole(bundle: Bundle, clips: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (T, M) of each clip -> its segments (S, D) a hop at a time, and those of the whole, by the graph
+    as it is shipped."""
+    spec, profile = bundle.manifest.encoder, bundle.manifest.profile(bundle.profile)
+    path = bundle.folder / profile.encoder.file
+    graph = OnnxGraph(path, **streaming_graph_io(spec, profile.states, bands=bundle.manifest.mel.bands))
+    for frames in clips:
+        encoder = StreamingEncoder(graph, spec, profile.states, silence=bundle.silence, keep_segments=len(frames))
+        encoder.push(frames)
+        encoder.flush()
+        yield encoder.segments(0, encoder.available), whole_clip(graph, spec, profile.states, frames)
 
 
 def _embedding(checkpoint: Checkpoint, segments: np.ndarray) -> np.ndarray:

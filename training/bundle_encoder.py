@@ -22,23 +22,17 @@ from training.graph_weights import as_bias, graph_weights
 from training.mn import MobileNet
 from training.stream_mn import STREAMING_MN04, StreamingMobileNet, excitation_of
 
-__all__ = ["has_streaming_mn", "streaming_mn_of"]
+__all__ = ["has_streaming_mn", "profile_of_streaming_mn", "streaming_mn_of"]
 
 
 @torch.no_grad()
 def streaming_mn_of(folder: Path, tagger: MobileNet | None = None) -> StreamingMobileNet:
     """In evaluation mode; its classifier is that of `tagger`, or nothing trained. BundleError: the bundle is damaged,
     or has no streaming mn04 in fp32."""
-    manifest = Manifest.read(folder)
+    profile = profile_of_streaming_mn(folder)
     net = StreamingMobileNet(STREAMING_MN04).eval()
-    profiles = _readable(manifest, net)
-    if not profiles:
-        raise BundleError(
-            f"{folder} has no streaming mn04 in fp32 ({manifest.name} has {', '.join(manifest.profiles) or 'none'}): "
-            "give the default bundle, or a folder that `python -m training stream` or `distil` wrote"
-        )
-    bundle = Bundle.open(folder, profile=profiles[0])
-    _take(net, bundle.folder / manifest.profiles[profiles[0]].encoder.file)
+    bundle = Bundle.open(folder, profile=profile)
+    _take(net, bundle.folder / bundle.manifest.profiles[profile].encoder.file)
     if tagger is not None:
         net.net.classifier.load_state_dict(tagger.classifier.state_dict())
     return net
@@ -49,15 +43,32 @@ def has_streaming_mn(folder: Path) -> bool:
     return bool(_readable(Manifest.read(folder), StreamingMobileNet(STREAMING_MN04)))
 
 
+def profile_of_streaming_mn(folder: Path) -> str:
+    """The first profile that has one. BundleError: none has."""
+    manifest = Manifest.read(folder)
+    profiles = _readable(manifest, StreamingMobileNet(STREAMING_MN04))
+    if not profiles:
+        raise BundleError(
+            f"{folder} has no streaming mn04 in fp32 ({manifest.name} has {', '.join(manifest.profiles) or 'none'}): "
+            "give the default bundle, or a folder that `python -m training stream` or `distil` wrote"
+        )
+    return profiles[0]
+
+
 def _readable(manifest: Manifest, net: StreamingMobileNet) -> list[str]:
     """The profiles that have such a network in fp32."""
     exact = [name for name, each in manifest.profiles.items() if each.encoder.precision == "fp32"]
     shapes = [(name, channels, bands, [edge, carry]) for name, channels, bands, edge, carry in net.state_specs()]
-    return [name for name in exact if _shapes(manifest, name) == shapes]
+    return [name for name in exact if _weighed(_shapes(manifest, name)) == _weighed(shapes)]
 
 
 def _shapes(manifest: Manifest, profile: str) -> list[tuple[str, int, int, list[int]]]:
     return [(each.name, each.channels, each.bands, each.columns) for each in manifest.profiles[profile].states]
+
+
+def _weighed(shapes: list[tuple[str, int, int, list[int]]]) -> list[tuple[str, int, int, list[int]]]:
+    """Without the excitations' memories: no weight depends on how an older graph counted their columns."""
+    return [each for each in shapes if not each[0].endswith("_memory")]
 
 
 def _take(net: StreamingMobileNet, path: Path) -> None:

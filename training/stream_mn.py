@@ -29,6 +29,7 @@ from training.mn import BOTTLENECKS, MN04, Excitation, InvertedResidual, MobileN
 from training.published import load_strict, read_checkpoint
 
 __all__ = [
+    "COUNTERS",
     "STREAMING_MN04",
     "ConvPlan",
     "StreamingMobileNet",
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 SEGMENT_FRAMES = 32
+COUNTERS = 16
+"""Channels of ones beside what an excitation remembers: each counts the columns that there are. One would do; so many
+keep the channels whole vectors, and onnxruntime then averages a vector at a time."""
 STEM_KERNEL, STEM_STRIDE = 3, 2
 
 
@@ -175,7 +179,7 @@ class StreamingMobileNet(nn.Module):
             bands = -(-bands // plan.stride)
             if excitation_of(block) is not None:
                 memory = self._memory_columns(plan)
-                yield f"block{i}_memory", block.block[-1][0].in_channels + 1, 1, memory - 1, memory - 1
+                yield f"block{i}_memory", block.block[-1][0].in_channels + COUNTERS, 1, memory - 1, memory - 1
 
     def blocks(self) -> list[InvertedResidual]:
         return list(self.net.features)[1:-1]
@@ -209,11 +213,11 @@ class StreamingMobileNet(nn.Module):
         excitation = excitation_of(block)
         if excitation is not None:
             means = x.mean(dim=2, keepdim=True)  # (B, C, 1, T)
-            joined = torch.cat((kept.pop(0), F.pad(means, (0, 0, 0, 0, 0, 1), value=1.0)), dim=3)
+            joined = torch.cat((kept.pop(0), F.pad(means, (0, 0, 0, 0, 0, COUNTERS), value=1.0)), dim=3)
             memory = self._memory_columns(plan)
             carried.append(joined[..., joined.shape[3] - memory + 1 :])
             averages = F.avg_pool2d(joined, (1, memory), stride=1)
-            x = x * _scale(excitation, averages[:, :-1] / averages[:, -1:])
+            x = x * _scale(excitation, averages[:, :-COUNTERS] / averages[:, -1:])
         x = block.block[-1](x)
         return x + entered[..., plan.left : plan.left + x.shape[3]] if block.residual else x
 
