@@ -67,7 +67,7 @@ class FoldedConcepts(nn.Module):
 
     def __init__(self, concepts: Concepts) -> None:
         super().__init__()
-        self.most, self.doubt = concepts.most, concepts.doubt
+        self.most, self.doubt, self.root = concepts.most, concepts.doubt, concepts.root
         self.known = nn.Parameter(concepts.known) if concepts.known is not None else None
         self.hidden = nn.Parameter(concepts.hidden.weight.T.contiguous())
         self.hidden_bias = nn.Parameter(concepts.hidden.bias)
@@ -81,7 +81,7 @@ class FoldedConcepts(nn.Module):
         for each in self.classify:
             hidden = hidden @ each
         shares = torch.sigmoid(hidden + self.classify_bias)  # (1, C)
-        told = shares
+        told = shares.sqrt() if self.root else shares
         for each in self.table:  # only its direction counts; int8 has one scale for faint sounds and loud ones
             told = F.normalize(told, dim=1) @ each
         told = F.normalize(told, dim=1)

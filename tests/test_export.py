@@ -58,6 +58,7 @@ def trained_like(**settings: object) -> DualEncoder:
         {"audio_pooling": "netvlad", "audio_ghosts": 2},
         *({"audio_pooling": name, "audio_padded_to": 33} for name in ("max", "netvlad", "netrvlad")),
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4},
+        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "concept_root": True},
         {"less_common": True},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8, "less_common": True},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "known_width": 6, "concept_doubt": 0.2},

@@ -17,9 +17,11 @@ from tests.test_train import (  # noqa: E402
     made_up_clips,
     made_up_features,
     made_up_tagger,
+    made_up_words,
     run,
 )
 from tests.test_widths import SAME  # noqa: E402
+from training import told_sounds  # noqa: E402
 from training.fallback import Sizes, with_fallback  # noqa: E402
 from training.features import Features, save  # noqa: E402
 from training.hold_out import HELD, HoldOut  # noqa: E402
@@ -56,6 +58,38 @@ def test_an_embedding_gains_what_the_tagger_says_by_how_little_it_is_like_what_i
     np.testing.assert_array_equal(found.embed_text(LABELS), trained.embed_text(LABELS))
 
 
+def test_where_all_is_doubted_the_tagger_weighs_the_same_everywhere(tmp_path: Path) -> None:
+    trained, heard = run(tmp_path), made_up_features(made_up_clips())
+    found = fallen_back(trained, gain=2.0, doubted=1.0)
+    assert found.model.concepts.known is None
+    segments = torch.from_numpy(heard.segments.astype(np.float32))
+    mask = torch.arange(segments.shape[1])[None] < torch.from_numpy(heard.lengths)[:, None]
+    with torch.inference_mode():
+        wanted = trained.embed_windows(heard) + 2.0 * found.model.concepts(segments, mask).numpy()
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.embed_windows(heard), wanted, atol=SAME)
+
+
+def test_classes_are_said_by_the_told_sounds_and_count_by_their_roots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"barking at night": {"dog": 1.0, "siren": 0.25}, "wet train": {"rain": 0.5}}
+    monkeypatch.setattr(told_sounds, "told_sounds", lambda: told)
+    trained = run(tmp_path, words=made_up_words(*told))
+    found = fallen_back(trained, told=True).model
+    texts = np.concatenate((trained.embed_text(list(told)), trained.embed_text(NAMES)))
+    weights = np.array([[1, 0, 0.25], [0, 0.5, 0], *np.eye(3)])  # of dog, rain and siren
+    inverse = np.linalg.inv(texts.T @ texts + told_sounds.RIDGE * np.eye(texts.shape[1]))
+    np.testing.assert_allclose(found.concepts.table, (inverse @ texts.T @ weights).T, atol=SAME)
+    heard = made_up_features(made_up_clips()).segments[:, :1].astype(np.float32)
+    segments, mask = torch.from_numpy(heard), torch.ones(len(heard), 1)
+    with torch.inference_mode():
+        shares = found.concepts.probabilities(segments, mask).numpy() ** 0.5
+        said = found.concepts(segments, mask).numpy()
+    wanted = (shares * found.concepts.weight.numpy()) @ found.concepts.table.numpy()
+    np.testing.assert_allclose(said, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=SAME)
+
+
 def test_of_an_open_training_what_was_held_back_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = HoldOut(frozenset(), frozenset({"siren"}), frozenset())
     monkeypatch.setattr(HoldOut, "of", classmethod(lambda cls, clips: held))
@@ -84,8 +118,8 @@ def test_what_cannot_fall_back_is_refused(tmp_path: Path) -> None:
         fallen_back(fallen_back(trained))
     with pytest.raises(ValueError, match="narrow the one before"):
         narrowed(fallen_back(trained), made_up_features(clips), 8)
-    with pytest.raises(ValueError, match="doubted is 1"):
-        fallen_back(trained, doubted=1.0)
+    with pytest.raises(ValueError, match=r"doubted is 1\.1"):
+        fallen_back(trained, doubted=1.1)
     unexamined = [replace(clip, split="train") for clip in clips]
     with pytest.raises(ValueError, match="no validation clip"):
         with_fallback(trained, unexamined, made_up_features(clips), made_up_tagger(), NAMES)

@@ -120,6 +120,9 @@ def fallback(
     student: Annotated[Path | None, typer.Option(help="What its features are of, as for `features`.")] = None,
     gain: Annotated[float, typer.Option(help="What the tagger weighs at most, beside the towers' 1.")] = 0.3,
     doubted: Annotated[float, typer.Option(help="The share of validation windows that it has half of that in.")] = 0.1,
+    told: Annotated[
+        bool, typer.Option(help="Classes are said by the told sounds, after `train --told-weight`.")
+    ] = False,
     sounds: Sounds = SHARED / "data/sounds",
     features: Annotated[Path, typer.Option(help="What it was trained on.")] = RUNS / "stream/features",
     weights: Weights = SHARED / "weights/efficientat_mn04_as",
@@ -136,7 +139,7 @@ def fallback(
     if tagger is None:
         learnt = [row for row, clip in enumerate(trained.kept_back(clips)) if clip.split == "train"]
         tagger = taught_tagger([copy.of_clips(learnt) for copy in _copies(features)])
-    found = with_fallback(trained, clips, clean, tagger, names, gain=gain, doubted=doubted)
+    found = with_fallback(trained, clips, clean, tagger, names, gain=gain, doubted=doubted, told=told)
     heard = trained.in_windows(clean)
     before, after = (each.evaluate(clips, heard, "val").figures() for each in (trained, found))
     out.mkdir(parents=True, exist_ok=True)

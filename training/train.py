@@ -7,7 +7,8 @@ that fit it; with `--crop` a stretch of the window alone, with `--joint` two sou
 (training/objective.py): symmetric InfoNCE with several positives (or the paper's margin loss), the encoder's own
 AudioSet tags as extra audio-text pairs, and a sentence encoder's teaching of the text tower (with `--bank-weight` of
 both) through captions that no clip has (training/caption_teacher.py); with `--pairs-weight`, texts that people wrote of
-one recording draw each other near (training/paired_texts.py). The checkpoint with the best validation score
+one recording draw each other near (training/paired_texts.py); with `--told-weight`, texts learn which AudioSet classes
+their sounds would have (training/told_sounds.py). The checkpoint with the best validation score
 stays in `best.pt`; `last.pt` resumes; `config.json` holds every setting. With `--hold-out open` neither training nor
 the choice of a checkpoint hears what `training/hold_out.py` keeps back.
 """
@@ -32,8 +33,9 @@ from training.features import WINDOW_SEGMENTS, Features
 from training.hold_out import HoldOut
 from training.label_names import tidy_label
 from training.objective import objective
+from training.other_texts import OtherTexts
 from training.own_checkpoint import read_own
-from training.paired_texts import PairedTexts, ReadablePairs
+from training.paired_texts import PairedTexts
 from training.published import load_strict
 from training.retrieval import DualEncoder, RetrievalConfig
 from training.sampler import Sampler, padded
@@ -44,8 +46,6 @@ from training.words import WordVectors
 __all__ = ["Checkpoint", "TrainConfig", "class_weights", "train"]
 
 MAX_WORDS = 64
-PAIRS = 128
-"""Sounds of which a step sees two texts each."""
 RARE = 1e-3
 """Added to how often a class is heard in training, before the tagger's classes are weighted by it."""
 
@@ -145,11 +145,7 @@ def train(
     device = device_of(config.device)
     tokenizer = Tokenizer(vectors.words, max_words=MAX_WORDS)
     model = _untrained(clips, copies[0], vectors, config, class_names, tagger).to(device)
-    teacher = teacher.readable(tokenizer, clips) if teacher else None
-    known = None
-    if teacher is not None and config.bank_weight:
-        known = teacher.known_of(clips, class_names, config.own_share).to(device)
-    told = _readable_pairs(pairs, tokenizer, clips) if config.pairs_weight else None
+    texts = OtherTexts.of(config, clips, class_names, tokenizer, teacher=teacher, pairs=pairs, device=device)
     sampler = Sampler(clips, copies, tokenizer, config, extras)
     rate, steps = config.learning_rate, config.epochs * len(sampler)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=config.weight_decay)
@@ -157,7 +153,6 @@ def train(
     averaged = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )
-    names = torch.from_numpy(batch_of([tokenizer.encode(n) for n in class_names])).to(device) if class_names else None
     labels = _label_ids(clips, tokenizer) if config.common_share else None
 
     out.mkdir(parents=True, exist_ok=True)
@@ -174,19 +169,19 @@ def train(
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("training", total=config.epochs, completed=first)
         for epoch in range(first, config.epochs):
+            if model.concepts is not None and config.told_weight:  # else each step sets it
+                model.concepts.table.copy_(texts.directions(model.eval()))
             model.train()
             for batch in sampler.epoch(rng):
-                captions = teacher.some(tokenizer, config.batch, rng) if teacher else None
-                two_each = told.some(PAIRS, rng) if told else None
                 with _autocast(config.precision, device):
-                    loss = objective(model, batch, config, names=names, captions=captions, known=known, pairs=two_each)
+                    loss = objective(model, batch, config, texts.some(rng))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
                 optimiser.step()
                 schedule.step()
                 averaged.update_parameters(model)
-            finished = _finished(averaged.module, config, labels, names)
+            finished = _finished(averaged.module, config, labels, texts)
             found = Checkpoint(finished, vectors.words, vectors.source, asdict(config), {})
             report = found.evaluate(clips, copies[0], "val")
             score = selection_score(report)
@@ -226,26 +221,19 @@ def _untrained(
     return model
 
 
-def _readable_pairs(pairs: PairedTexts | None, tokenizer: Tokenizer, clips: Sequence[Clip]) -> ReadablePairs:
-    if pairs is None:
-        raise ValueError("--pairs-weight needs texts of described sounds: run `python -m training pairs` first")
-    return pairs.readable(tokenizer, clips)
-
-
 def _label_ids(clips: Sequence[Clip], tokenizer: Tokenizer) -> Tensor:
     """Of the labels of training, (N, L)."""
     labels = sorted({tidy_label(clip.label) for clip in clips if clip.split == "train"})
     return torch.from_numpy(batch_of([tokenizer.encode(label) for label in labels]))
 
 
-def _finished(model: DualEncoder, config: TrainConfig, labels: Tensor | None, names: Tensor | None) -> DualEncoder:
-    """As it is judged and kept. Token ids: all labels, where their common direction goes; the tagger's classes."""
+def _finished(model: DualEncoder, config: TrainConfig, labels: Tensor | None, texts: OtherTexts) -> DualEncoder:
+    """As it is judged and kept. Token ids of all `labels`, where their common direction goes."""
     model = model.eval().cpu()
     if labels is not None:
         model = without_common(model, labels, share=config.common_share)
-    if model.concepts is not None and names is not None:
-        with torch.inference_mode():
-            model.concepts.table.copy_(model.text(names.cpu()))
+    if model.concepts is not None and texts.names is not None:
+        model.concepts.table.copy_(texts.directions(model))
     return model
 
 

@@ -12,7 +12,8 @@ __all__ = ["TrainConfig"]
 class TrainConfig:
     """Settings of one run. `loss` is "infonce" or "margin"; `hold_out` "closed" or "open"; weights and gains of 0 leave
     a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags.
-    `pairs_weight`: of two texts of one sound each, of corpora (training/paired_texts.py). Windows of `window` segments
+    `pairs_weight`: of two texts of one sound each, of corpora (training/paired_texts.py). `told_weight`: of what a
+    tagger would report of sounds told in words (training/told_sounds.py). Windows of `window` segments
     at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop` of all windows are
     heard in part; `joint` of all examples are two sounds, half of them at once, half one after the other; a clip that
     has a title is told by it `titles` of the times; `still` sounds in which nothing happens are each step's negatives.
@@ -31,8 +32,10 @@ class TrainConfig:
     caption_weight: float = 1.0
     bank_weight: float = 0.0
     pairs_weight: float = 0.0
+    told_weight: float = 0.0
     own_share: float = 0.5
     concept_gain: float = 0.0
+    concept_root: bool = False
     common_share: float = 0.0
     window: int = WINDOW_SEGMENTS
     crop: float = 0.0
