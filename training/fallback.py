@@ -44,8 +44,8 @@ class Sizes:
     tagger: int = 128
 
 
-TOLD = Sizes(names=128, tagger=512)
-"""Told classes are believed more than names are: more of them, and of the tagger, is worth its place."""
+TOLD = Sizes(known=512, names=512, tagger=512)
+"""Told classes are believed more than names are: all of them, of the tagger and of what is known is worth its place."""
 
 
 @torch.no_grad()
