@@ -1,7 +1,7 @@
 """Where the towers know nothing, the encoder's own tagger is believed: words that no training clip has stay reachable.
 
     python -m training fallback runs/stream/train --student runs/stream --out runs/stream/head
-    python -m training fallback runs/open/train --student runs/stream --out runs/open/head --told --gain 2
+    python -m training fallback runs/open/train --student runs/stream --out runs/open/head --told --gain 5 --doubted 0.3
 
 A trained model places a sound that training lacked anywhere: near some text that it knows, or near none. An embedding
 that is near none of the texts of training is one to doubt, and there what the tagger hears, said in the joint space

@@ -5,7 +5,7 @@
     table = told.directions(model, names)                   # where texts lie that sound like a class, (C, E)
 
 An encoder's tagger knows two million recordings by the names of 527 classes, and what is said of a sound ("gravel under
-boots") seldom uses those names (Crunch, Walk footsteps). told_sounds.txt says it of some two thousand sounds, a line
+boots") seldom uses those names (Crunch, Walk footsteps). told_sounds.txt says it of some five thousand sounds, a line
 each, `sound | class=weight; class=weight`. It was written from general knowledge of how things sound: of no recording,
 and of no label or caption of one. A text's cosines to the class names learn its weights (`losses.soft_tags`, as a
 clip's cosines learn its tags), and by them a sound that training lacks is found through what its tagger hears.
