@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 
 import onnxruntime  # noqa: E402
+from eight_bit import adds_in_16_bits  # noqa: E402
 from test_stream_mn import CONFIG, SMALL, fitted, frames_of  # noqa: E402
 
 from edge_runtime.bundle import Bundle  # noqa: E402
@@ -76,6 +77,8 @@ def test_the_graph_says_what_the_rounding_in_the_loop_says(fake, net, opened):
     found = whole_clip(graph, spec, states, clip[0].T)
     if not fake.entering:  # fp32 sums of the same rounded weights, in another order
         np.testing.assert_allclose(found, wanted, atol=2e-5)
+    elif adds_in_16_bits():
+        pytest.skip("this processor adds two products of bytes in 16 bits, which overflow: the graph is not for it")
     else:  # what falls to the other side of a rounding spreads, to less than what rounding costs
         assert snr_db(wanted, found) > snr_db(exact, wanted) + 2
 
