@@ -8,8 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from edge_runtime.tokenizer import Tokenizer, words_of  # noqa: E402
-from tests.test_train import NAMES, SMALL, made_up_clips, made_up_features, made_up_words  # noqa: E402
+from edge_runtime.tokenizer import Tokenizer, batch_of, words_of  # noqa: E402
+from tests.test_train import (  # noqa: E402
+    NAMES,
+    SMALL,
+    made_up_clips,
+    made_up_features,
+    made_up_tagger,
+    made_up_words,
+    run,
+)
 from training import told_sounds as module  # noqa: E402
 from training.features import class_names  # noqa: E402
 from training.hold_out import HELD  # noqa: E402
@@ -93,6 +101,18 @@ def test_a_text_learns_its_classes(tmp_path: Path) -> None:
     without, with_told = lead(0.0), lead(1.0)
     assert (with_told > 0).all(), with_told
     assert (with_told > without).all(), (without, with_told)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_tagger_inside_the_head_says_its_classes_by_the_told_sounds(tmp_path: Path) -> None:
+    config = replace(SMALL, told_weight=1.0, concept_gain=0.5, concept_root=True)
+    words = made_up_words(*TOLD)
+    found = run(tmp_path, config, tagger=made_up_tagger(), words=words)
+    names = torch.from_numpy(batch_of([found.tokenizer.encode(name) for name in NAMES]))
+    wanted = ToldSounds.of(NAMES, found.tokenizer, made_up_clips()).directions(found.model, names)
+    assert found.model.concepts is not None
+    np.testing.assert_allclose(found.model.concepts.table, wanted, atol=1e-6)  # fp32, the same sums
+    assert np.abs(wanted.numpy() - found.embed_text(NAMES)).max() > 0.1  # which the names alone do not give
 
 
 def test_told_sounds_need_the_classes_of_a_tagger(tmp_path: Path) -> None:

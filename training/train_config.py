@@ -13,14 +13,15 @@ class TrainConfig:
     """Settings of one run. `loss` is "infonce" or "margin"; `hold_out` "closed" or "open"; weights and gains of 0 leave
     a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags.
     `pairs_weight`: of two texts of one sound each, of corpora (training/paired_texts.py). `told_weight`: of what a
-    tagger would report of sounds told in words (training/told_sounds.py). Windows of `window` segments
-    at most are heard, of a streaming network's segments alone fewer than they are kept in; `crop` of all windows are
-    heard in part; `joint` of all examples are two sounds, half of them at once, half one after the other; a clip that
-    has a title is told by it `titles` of the times; `still` sounds in which nothing happens are each step's negatives.
-    With `own_captions` a person's caption fits its own recording alone, not what else has its label.
-    `common_share` of what all labels' texts have in common is dropped (training/common.py).
-    `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1 of whole ones.
-    `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
+    tagger would report of sounds told in words (training/told_sounds.py). Windows of `window` segments at most are
+    heard, of a streaming network's segments alone fewer than they are kept in; `crop` of all windows are heard in part;
+    `joint` of all examples are two sounds, half of them at once, half one after the other; a clip that has a title is
+    told by it `titles` of the times; `still` sounds in which nothing happens are each step's negatives. With
+    `own_captions` a person's caption fits its own recording alone, not what else has its label. With `concept_gain` the
+    tagger's classes are beside the audio tower in training too, by the roots of their probabilities with `concept_root`
+    (training/retrieval.py `Concepts`). `common_share` of what all labels' texts have in common is dropped
+    (training/common.py). `narrow_weight`: of the losses of shortened embeddings (training/objective.py), beside the 1
+    of whole ones. `precision`: fp32, bf16 (half the time on a CPU that has it), or auto: bf16 on a GPU."""
 
     epochs: int = 80
     batch: int = 256
