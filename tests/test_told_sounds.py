@@ -9,20 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from edge_runtime.tokenizer import Tokenizer, batch_of, words_of  # noqa: E402
-from tests.test_train import (  # noqa: E402
-    NAMES,
-    SMALL,
-    made_up_clips,
-    made_up_features,
-    made_up_tagger,
-    made_up_words,
-    run,
-)
+from tests.test_train import NAMES, SMALL, made_up_clips, made_up_tagger, made_up_words, run  # noqa: E402
 from training import told_sounds as module  # noqa: E402
 from training.features import class_names  # noqa: E402
 from training.hold_out import HELD  # noqa: E402
+from training.other_texts import OtherTexts  # noqa: E402
 from training.told_sounds import ToldSounds, told_sounds  # noqa: E402
-from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -86,13 +78,12 @@ def test_a_class_that_the_tagger_lacks_is_named() -> None:
 @pytest.mark.usefixtures("told")
 def test_a_text_learns_its_classes(tmp_path: Path) -> None:
     """No clip says "wolf" or "storm": only the told sounds know what they are."""
-    clips = made_up_clips()
-    copies, words = [made_up_features(clips)], made_up_words(*TOLD)
+    words = made_up_words(*TOLD)
     asked, right = ["wolf at noon", "storm at night"], [NAMES.index("dog"), NAMES.index("rain")]
 
     def lead(weight: float) -> np.ndarray:
         config = replace(SMALL, told_weight=weight, epochs=8)
-        found = train(clips, copies, words, config, tmp_path / str(weight), class_names=NAMES)
+        found = run(tmp_path / str(weight), config, words=words)
         cosines = found.embed_text(asked) @ found.embed_text(NAMES).T
         own = cosines[np.arange(2), right].copy()
         cosines[np.arange(2), right] = -1
@@ -115,7 +106,7 @@ def test_a_tagger_inside_the_head_says_its_classes_by_the_told_sounds(tmp_path: 
     assert np.abs(wanted.numpy() - found.embed_text(NAMES)).max() > 0.1  # which the names alone do not give
 
 
-def test_told_sounds_need_the_classes_of_a_tagger(tmp_path: Path) -> None:
-    clips = made_up_clips()
+def test_told_sounds_need_the_classes_of_a_tagger() -> None:
+    config, vocabulary = replace(SMALL, told_weight=1.0), Tokenizer(WORDS, max_words=8)
     with pytest.raises(ValueError, match="told-weight needs the tagger's class names"):
-        train(clips, [made_up_features(clips)], made_up_words(), replace(SMALL, told_weight=1.0), tmp_path)
+        OtherTexts.of(config, [], [], vocabulary, teacher=None, pairs=None, device=torch.device("cpu"))
