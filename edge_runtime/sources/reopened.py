@@ -143,11 +143,11 @@ class ReopenedSource:
         return block
 
     def _fail(self, trouble: str) -> None:
-        """From the first failure on, what is missing counts."""
-        self.state = "reopening"
+        """From the first failure on, what is missing counts. The state comes last: who reads it finds the trouble."""
         if self._end_s is None:
             self._end_s = time.monotonic()
         self._tell(trouble, "; trying again")
+        self.state = "reopening"
 
     def _tell(self, trouble: str, and_then: str = "") -> None:
         """Say so at its start, when it changes, and now and then."""
