@@ -17,7 +17,7 @@ demo: $(VENV)/.slim
 	@$(BIN)/earmark demo $(if $(AUDIO),"$(AUDIO)")
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.dev $(VENV)/.distill
 

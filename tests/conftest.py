@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,39 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from boards_case import BOARDS, Boards
 
-from benchmarks.arm64.boards import missing_tools
 from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWED_BUNDLE = ROOT / "export/bundles/earmark-mn04-windowed"
 """The encoder that the default bundle's was made from, which hears whole windows."""
+LONGEST = tuple(f"test_{name}.py" for name in ("boards", "experiments", "finetune", "export", "joint_export", "soak"))
+"""Begun first, so that processes that share the tests (`make test`) end together."""
 
-
-MANY = 100
-"""Tests of a run that is long enough for the boards to run beside it."""
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: PyTorch's threads would stand in their way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_is_of_boards)  # last: nobody waits for them until then
+    items.sort(key=_longest_first)
 
 
-def _is_of_boards(item: pytest.Item) -> bool:
-    return item.path.name == "test_boards.py"
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    asked = any(map(_is_of_boards, session.items))
-    if asked and len(session.items) > MANY and not session.config.option.collectonly and not missing_tools():
-        said = Path(tempfile.mkdtemp(prefix="earmark-boards-")) / "said.txt"
-        session.config.stash[BOARDS] = Boards.started(said)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if boards := session.config.stash.get(BOARDS, None):
-        boards.stop()
-        shutil.rmtree(boards.said.parent)
+def _longest_first(item: pytest.Item) -> int:
+    return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
 
 
 @dataclass(frozen=True)
