@@ -7,11 +7,11 @@
 An encoder's tagger knows two million recordings by the names of 527 classes, and what is said of a sound ("gravel under
 boots") seldom uses those names (Crunch, Walk footsteps). told_sounds.txt says it of some twelve thousand sounds, a line
 each, `sound | class=weight; class=weight`, a quarter of them whole sentences. It was written from general knowledge of
-how things sound, of no recording or caption, by writers who saw none of the labels here, field by field of the Universal
-Category System (the taxonomy of sound libraries) and of AudioSet's own classes, and letter by letter of the dictionary:
-all of each, so that nobody who knew what the open protocol holds out chose. A text's cosines to the class names
-learn its weights (`losses.soft_tags`, as a clip's cosines learn its tags), and by them a sound that training lacks is
-found through what its tagger hears.
+how things sound, of no recording or caption, by writers who saw none of the labels here: field by field of the
+Universal Category System (the taxonomy of sound libraries) and of AudioSet's own classes, and letter by letter of the
+dictionary. All of each, so that nobody who knew what the open protocol holds out chose. A text's cosines to the class
+names learn its weights (`losses.soft_tags`, as a clip's cosines learn its tags), and by them a sound that training
+lacks is found through what its tagger hears.
 """
 
 from collections.abc import Sequence
