@@ -17,7 +17,8 @@ demo: $(VENV)/.slim
 	@$(BIN)/earmark demo $(if $(AUDIO),"$(AUDIO)")
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m alone
 
 setup: $(VENV)/.dev $(VENV)/.distill
 

@@ -22,9 +22,6 @@ WINDOWED_BUNDLE = ROOT / "export/bundles/earmark-mn04-windowed"
 LONGEST = tuple(f"test_{name}.py" for name in ("boards", "experiments", "finetune", "export", "joint_export", "soak"))
 """Begun first, so that processes that share the tests (`make test`) end together."""
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: PyTorch's threads would stand in their way
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_longest_first)

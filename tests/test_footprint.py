@@ -20,7 +20,7 @@ import soundfile
 
 from edge_runtime import Engine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MAX_PEAK_MB = 200
 MAX_LISTENER_MIB = 90
