@@ -1,6 +1,7 @@
 """Kept events: found again by time, name and source; each once; with clips; told anew when the clock is mended."""
 
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -156,6 +157,29 @@ def test_wall_times_of_this_boot_are_told_anew_and_those_of_others_stay(store, c
     other, mine = events_of(store)
     assert (other.start_at, other.trusted) == (1010.0, False)
     assert (mine.start_at, mine.trusted, mine.clip_start_at) == (NOON + 10, True, NOON + 7)
+
+
+def test_what_waits_for_the_disk_while_the_clock_steps_is_told_right(store, clocks, monkeypatch):
+    clock = clocks.clock()
+    catalogue = Catalogue(store, clock)
+    at_once = store.transaction
+
+    @contextmanager
+    def after_a_step():
+        monkeypatch.setattr(store, "transaction", at_once)
+        clocks.offset_s += 3600
+        assert clock.look().followed
+        catalogue.repair()
+        with at_once():
+            yield
+
+    for keep in (lambda: catalogue.keep(event(1010.0, 1020.0), stretch_s=1000), lambda: catalogue.keep_clip(clip())):
+        monkeypatch.setattr(store, "transaction", after_a_step)
+        keep()
+    (kept,) = events_of(store)
+    assert kept.clip_start_at == NOON + 7 + 7200
+    catalogue.repair()
+    assert list(events_of(store)) == [kept], "it was told by the clock as it stood"
 
 
 def test_a_new_catalogue_is_made_of_the_journal(catalogue, store, tmp_path):

@@ -66,23 +66,18 @@ class Catalogue:
             **asdict(event),
             "phrases": list(event.phrases),
             "boot": self._clock.boot,
-            "start_at": self._clock.wall(event.start_s),
-            "trusted": self._clock.trusted,
             "stretch_s": stretch_s,
             "file": file,
         }
-        with self._home.transaction():
+        with self._home.transaction():  # `repair` comes wholly before it or after
+            row |= {"start_at": self._clock.wall(event.start_s), "trusted": self._clock.trusted}
             _insert(self._home.db, row)
             self._home.journal.note("event", row)
 
     def keep_clip(self, clip: Clip) -> None:
-        row = {
-            **asdict(clip),
-            "events": [list(each) for each in clip.events],
-            "boot": self._clock.boot,
-            "start_at": self._clock.wall(clip.start_s),
-        }
-        with self._home.transaction():
+        row = {**asdict(clip), "events": [list(each) for each in clip.events], "boot": self._clock.boot}
+        with self._home.transaction():  # `repair` comes wholly before it or after
+            row["start_at"] = self._clock.wall(clip.start_s)
             _insert_clip(self._home.db, row)
             self._home.journal.note("clip", row)
 
