@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 
 import onnxruntime  # noqa: E402
-from eight_bit import adds_in_16_bits  # noqa: E402
 from test_stream_mn import CONFIG, SMALL, fitted, frames_of  # noqa: E402
 
+from benchmarks.eight_bit import adds_in_16_bits  # noqa: E402
 from edge_runtime.bundle import Bundle  # noqa: E402
 from edge_runtime.graph import OnnxGraph  # noqa: E402
 from edge_runtime.manifest import EncoderSpec, Graph, StreamSpec  # noqa: E402

@@ -32,6 +32,7 @@ from benchmarks.arm64.probes import int8_step, probe, probe_rest
 from benchmarks.arm64.root import CommandFailed, Root, run_to_end
 from benchmarks.arm64.turns import one_at_a_time
 from benchmarks.arm64.wheelhouse import CACHE, PROJECT, IncompleteWheelhouse, build
+from benchmarks.eight_bit import adds_in_16_bits
 from edge_runtime.manifest import Manifest
 from edge_runtime.scene import demo_scene
 
@@ -95,7 +96,7 @@ class Case:
         arguments = self._arguments(self.there, self.bundle_there, f"{cpu}.npz")
         board.python(*arguments, "--given", str(self.there / "x86.npz"), cpu=cpu)
         with np.load(self.here / "x86.npz") as x86, np.load(self.here / f"{cpu}.npz") as found:
-            return compare(dict(x86), dict(found), steps=self._steps())
+            return compare(dict(x86), dict(found), steps=self._steps(), overflows=adds_in_16_bits())
 
     def _arguments(self, folder: Path, bundle: Path, out: str) -> list[str]:
         options = {"bundle": bundle, "recording": folder / "scene.flac", "probes": folder / "probes"}

@@ -5,7 +5,7 @@ all(row.ok for row in rows)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,18 +32,23 @@ class Row:
     figure: float
     bound: float
     ok: bool
+    remark: str = ""
 
     def __str__(self) -> str:
         sign = ">=" if self.measure.startswith(("cosine", "same")) else "<="
         figures = f"{self.figure:<12.8g} {sign} {self.bound:g}"
-        return f"{self.stage:40} {self.measure:26} {figures}{'' if self.ok else '   FAILED'}"
+        return f"{self.stage:40} {self.measure:26} {figures}{'' if self.ok else '   FAILED'}{self.remark}"
 
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def compare(x86: Arrays, board: Arrays, *, steps: Mapping[str, np.ndarray | None]) -> list[Row]:
-    """`steps`: profile -> the quantisation steps (D,) of its segments, None where the encoder is fp32 throughout."""
+def compare(
+    x86: Arrays, board: Arrays, *, steps: Mapping[str, np.ndarray | None], overflows: bool = False
+) -> list[Row]:
+    """`steps`: profile -> the quantisation steps (D,) of its segments, None where the encoder is fp32 throughout.
+    `overflows`: x86 here adds products of bytes in 16 bits (benchmarks/eight_bit.py). What an int8 encoder says on it
+    is then no measure of the board: told, and not held to its bound."""
     if x86.keys() != board.keys():
         raise ValueError(f"stages differ: {sorted(x86.keys() ^ board.keys())}; both machines must run the same bundle")
     for name in x86:
@@ -60,18 +65,26 @@ def compare(x86: Arrays, board: Arrays, *, steps: Mapping[str, np.ndarray | None
         label = f"{profile}: " if profile else ""
         windows = [name for name in x86 if name.startswith(f"{profile}/segments.")]
         if step is None:
-            rows.append(at_most(f"{label}encoder (fp32)", "max difference", difference(x86, board, windows), MAX_FP32))
+            encoder = [at_most(f"{label}encoder (fp32)", "max difference", difference(x86, board, windows), MAX_FP32)]
         else:
             worst = difference(x86, board, windows, unit=step)
-            rows.append(at_most(f"{label}encoder (int8)", "max difference in steps", worst, MAX_STEPS))
-        rows += int8_rows(f"{label}encoder, each layer", x86, board, f"{profile}/layers/")
-        rows += int8_rows(f"{label}encoder, its int8 part alone", x86, board, f"{profile}/rest/", bound=0.0)
+            encoder = [at_most(f"{label}encoder (int8)", "max difference in steps", worst, MAX_STEPS)]
+        encoder += int8_rows(f"{label}encoder, each layer", x86, board, f"{profile}/layers/")
+        encoder += int8_rows(f"{label}encoder, its int8 part alone", x86, board, f"{profile}/rest/", bound=0.0)
+        whole = cosines(f"{label}whole path, file to embedding", x86, board, f"{profile}/embeddings")
+        if step is not None and overflows:
+            encoder, whole = [unmeasured(row) for row in encoder], unmeasured(whole)
+        rows += encoder
         rows += streamed(f"{label}stream and whole clip, both there", board, windows, step)
         rows += int8_rows(f"{label}head", x86, board, f"{profile}/head.")
         rows.append(cosines(f"{label}head", x86, board, f"{profile}/head"))
-        rows.append(cosines(f"{label}whole path, file to embedding", x86, board, f"{profile}/embeddings"))
+        rows.append(whole)
         rows.append(same(f"{label}nearest phrases (hnswlib)", x86, board, [f"{profile}/nearest"]))
     return rows
+
+
+def unmeasured(row: Row) -> Row:
+    return replace(row, ok=True, remark="   not held to it: this x86 overflows")
 
 
 def difference(x86: Arrays, board: Arrays, names: list[str], *, unit: np.ndarray | float = 1.0) -> float:
