@@ -74,6 +74,7 @@ class FoldedConcepts(nn.Module):
         self.classify = factors(concepts.classify.weight.T)
         self.classify_bias = nn.Parameter(concepts.classify.bias)
         self.table = factors(concepts.table * concepts.weight[:, None])
+        self.usual = nn.Parameter(concepts.usual) if concepts.usual is not None else None
 
     def forward(self, segments: Tensor, heard: Tensor) -> Tensor:
         mean = segments.mean(dim=0, keepdim=True)  # (1, D)
@@ -82,6 +83,8 @@ class FoldedConcepts(nn.Module):
             hidden = hidden @ each
         shares = torch.sigmoid(hidden + self.classify_bias)  # (1, C)
         told = shares.sqrt() if self.root else shares
+        if self.usual is not None:
+            told = told - self.usual
         for each in self.table:  # only its direction counts; int8 has one scale for faint sounds and loud ones
             told = F.normalize(told, dim=1) @ each
         told = F.normalize(told, dim=1)

@@ -46,6 +46,8 @@ def trained_like(**settings: object) -> DualEncoder:
     if model.concepts is not None:
         model.concepts.weight.uniform_(0.5, 2)
         model.concepts.table.normal_()
+        if model.concepts.usual is not None:
+            model.concepts.usual.uniform_(0.2, 0.9)
         if model.concepts.known is not None:
             model.concepts.known.copy_(torch.nn.functional.normalize(torch.randn_like(model.concepts.known), dim=1))
     return model.eval()
@@ -59,6 +61,7 @@ def trained_like(**settings: object) -> DualEncoder:
         *({"audio_pooling": name, "audio_padded_to": 33} for name in ("max", "netvlad", "netrvlad")),
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "concept_root": True},
+        {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "concept_root": True, "concept_usual": True},
         {"less_common": True},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "kept_width": 8, "less_common": True},
         {"classes": 9, "class_hidden": 7, "concept_gain": 0.4, "known": 5, "known_width": 6, "concept_doubt": 0.2},

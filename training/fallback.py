@@ -1,7 +1,7 @@
 """Where the towers know nothing, the encoder's own tagger is believed: words that no training clip has stay reachable.
 
     python -m training fallback runs/stream/train --student runs/stream --out runs/stream/head
-    python -m training fallback runs/open/train --student runs/stream --out runs/open/head --told --gain 5 --doubted 0.3
+    python -m training fallback runs/open/train --student runs/stream --out runs/open/head --told --gain 2 --doubted 1
 
 A trained model places a sound that training lacked anywhere: near some text that it knows, or near none. An embedding
 that is near none of the texts of training is one to doubt, and there what the tagger hears, said in the joint space
@@ -9,7 +9,8 @@ that is near none of the texts of training is one to doubt, and there what the t
 
 A class is said by its name. After `train --told-weight` it is better said by all texts that sound like it: with
 `--told` its direction is the one along which the told sounds (training/told_sounds.py) lie by as much as the class
-weighs in them.
+weighs in them, and it counts by how much more of it is heard than in the clips of training: what the tagger reports of
+nearly every sound would pull all of them to the same texts.
 
 A device keeps little of this: of the class names' directions and of the tagger's last layer the principal ones, and of
 the known texts, where the space is nested (`train --narrow-weight`), the first numbers.
@@ -26,7 +27,8 @@ from edge_runtime.tokenizer import batch_of
 from training.features import Features
 from training.label_names import tidy_label
 from training.losses import shortened
-from training.retrieval import DualEncoder
+from training.retrieval import Concepts, DualEncoder
+from training.sampler import padded
 from training.sounds import Clip
 from training.told_sounds import ToldSounds
 from training.train import Checkpoint, class_weights
@@ -47,6 +49,8 @@ class Sizes:
 TOLD = Sizes(known=512, names=512, tagger=512)
 """Told classes are believed more than names are: all of them, of the tagger and of what is known is worth its place."""
 
+BATCH = 256
+
 
 @torch.no_grad()
 def with_fallback(
@@ -66,7 +70,8 @@ def with_fallback(
 
     `clean`: features of all `clips`, which the checkpoint was trained on, with the tags of `tagger`, whose classes
     are called `class_names`. With `told`, classes are said by the told sounds and count by the roots of their
-    probabilities. ValueError: it has a tagger already, or there are no validation clips.
+    probabilities, less the mean of these over the windows of training. ValueError: it has a tagger already, or there
+    are no validation clips.
     """
     old = checkpoint.model
     if old.concepts is not None:
@@ -87,6 +92,7 @@ def with_fallback(
         class_hidden=_hidden_width(tagger),
         concept_gain=gain,
         concept_root=told,
+        concept_usual=told,
     )
     known = None
     if doubted < 1:
@@ -107,11 +113,22 @@ def with_fallback(
     concepts.classify.weight.copy_(_principal(concepts.classify.weight, sizes.tagger))
     if known is not None:
         concepts.known.copy_(known)
+    if concepts.usual is not None:
+        concepts.usual.copy_(_usual(concepts, train))
     names = torch.from_numpy(batch_of([checkpoint.tokenizer.encode(name) for name in class_names]))
     sounds = ToldSounds.of(class_names, checkpoint.tokenizer, clips) if told else None
     table = sounds.directions(old, names) if sounds else old.text(names)
     concepts.table.copy_(_principal(table * weights[:, None], sizes.names) / weights[:, None])
     return replace(checkpoint, model=model.eval(), validation={})
+
+
+def _usual(concepts: Concepts, heard: Features) -> Tensor:
+    """What the classes count in the mean window: (C,)."""
+    total = torch.zeros(len(concepts.weight), dtype=torch.float64)
+    for start in range(0, len(heard.lengths), BATCH):
+        rows = slice(start, start + BATCH)
+        total += concepts.counts(*padded(heard.segments[rows], heard.lengths[rows])).sum(dim=0)
+    return total / len(heard.lengths)
 
 
 def _principal(matrix: Tensor, rank: int) -> Tensor:

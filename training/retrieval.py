@@ -30,9 +30,10 @@ class RetrievalConfig:
     training/pooling.py. `concept_gain` is the weight of `Concepts` beside the audio tower's 1; 0 leaves them out, with
     their `classes`. With `known` texts that is the most that they weigh, where the tower's embedding is near none of
     these, and half of it at a cosine of `concept_doubt` to the nearest, both by their first `known_width` numbers
-    (training/fallback.py); with `concept_root` a class counts by the root of its probability. `less_common`: both
-    towers drop a direction of the joint space, or a share of it (training/common.py). `kept_width`: so many numbers are
-    kept of the joint space, turned by training/widths.py; 0: all of it as it is."""
+    (training/fallback.py); with `concept_root` a class counts by the root of its probability, with `concept_usual` less
+    what it usually counts. `less_common`: both towers drop a direction of the joint space, or a share of it
+    (training/common.py). `kept_width`: so many numbers are kept of the joint space, turned by training/widths.py; 0:
+    all of it as it is."""
 
     segment_width: int
     word_width: int = 300
@@ -52,6 +53,7 @@ class RetrievalConfig:
     concept_gain: float = 0.0
     concept_doubt: float = 0.0
     concept_root: bool = False
+    concept_usual: bool = False
     known: int = 0
     known_width: int = 0
     less_common: bool = False
@@ -142,8 +144,9 @@ class Concepts(nn.Module):
     """What the encoder's tagger hears, in words: segments (B, S, D), mask (B, S) -> (B, E), unit length.
 
     ConSE (Norouzi et al. 2014, arXiv:1312.5650) in the joint space: the class names' text embeddings `table (C, E)`,
-    mixed by the probabilities of their classes, or the roots of these, times `weight (C,)`. Nothing here is trained
-    with the towers: what the tagger knows of sounds that training lacks stays whole.
+    mixed by the probabilities of their classes, or the roots of these, less `usual (C,)` where there is one, times
+    `weight (C,)`. Nothing here is trained with the towers: what the tagger knows of sounds that training lacks stays
+    whole.
     """
 
     def __init__(self, config: RetrievalConfig) -> None:
@@ -152,6 +155,7 @@ class Concepts(nn.Module):
         self.classify = nn.Linear(config.class_hidden, config.classes)
         self.register_buffer("weight", torch.ones(config.classes))
         self.register_buffer("table", torch.zeros(config.classes, config.width))
+        self.register_buffer("usual", torch.zeros(config.classes) if config.concept_usual else None)
         self.register_buffer("known", torch.zeros(config.known, config.known_width) if config.known else None)
         self.most, self.doubt, self.root = config.concept_gain, config.concept_doubt, config.concept_root
         self.requires_grad_(requires_grad=False)
@@ -174,8 +178,13 @@ class Concepts(nn.Module):
         return self.classify(F.hardswish(self.hidden((segments * share).sum(dim=1)))).sigmoid()
 
     def forward(self, segments: Tensor, mask: Tensor) -> Tensor:
+        return F.normalize((self.counts(segments, mask) * self.weight) @ self.table, dim=1)
+
+    def counts(self, segments: Tensor, mask: Tensor) -> Tensor:
+        """What each class counts, before its weight: (B, C)."""
         heard = self.probabilities(segments, mask)
-        return F.normalize(((heard.sqrt() if self.root else heard) * self.weight) @ self.table, dim=1)
+        counts = heard.sqrt() if self.root else heard
+        return counts if self.usual is None else counts - self.usual
 
     def gain(self, heard: Tensor) -> Tensor:
         """What they weigh beside the tower's embeddings `heard (B, E)`: (B, 1)."""
