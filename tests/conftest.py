@@ -19,7 +19,7 @@ from edge_runtime.bundle import DEFAULT_BUNDLE, Bundle
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWED_BUNDLE = ROOT / "export/bundles/earmark-mn04-windowed"
 """The encoder that the default bundle's was made from, which hears whole windows."""
-LONGEST = tuple(f"test_{name}.py" for name in ("boards", "experiments", "finetune", "export", "joint_export", "soak"))
+LONGEST = tuple(f"test_{name}.py" for name in ("boards", "experiments", "finetune", "export", "joint_export"))
 """Begun first, so that processes that share the tests (`make test`) end together."""
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HOURS = 0.5
 MAX_GROWTH_MIB = 8.0
 """The heap is not yet what it will be; a day has 5 MB from hour 2 on. Half an hour of samples would be 115 MB."""
 MIN_TIMES_REAL_TIME = 100.0
-"""Of processor time: other work on this machine slows the clock on the wall only."""
+"""Of processor time, which other work on this machine lengthens less than the clock on the wall."""
 
 
 def test_half_an_hour_of_sound_leaks_nothing_and_goes_a_hundred_times_faster_than_it_sounds():
