@@ -108,5 +108,6 @@ def test_a_tagger_inside_the_head_says_its_classes_by_the_told_sounds(tmp_path: 
 
 def test_told_sounds_need_the_classes_of_a_tagger() -> None:
     config, vocabulary = replace(SMALL, told_weight=1.0), Tokenizer(WORDS, max_words=8)
+    nothing = {"tags": np.zeros((0, 0)), "device": torch.device("cpu")}
     with pytest.raises(ValueError, match="told-weight needs the tagger's class names"):
-        OtherTexts.of(config, [], [], vocabulary, teacher=None, pairs=None, device=torch.device("cpu"))
+        OtherTexts.of(config, [], [], vocabulary, teacher=None, pairs=None, **nothing)

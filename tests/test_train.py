@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from training.caption_teacher import CaptionTeacher, own_texts  # noqa: E402
+from training.caption_teacher import Captions, CaptionTeacher, own_texts  # noqa: E402
 from training.described_sounds import DescribedSound  # noqa: E402
 from training.extras import Extras  # noqa: E402
 from training.features import WINDOW_SEGMENTS, Features  # noqa: E402
@@ -215,10 +215,12 @@ def test_what_is_known_of_a_clip_is_its_texts_and_its_tags() -> None:
     teacher, clips = made_up_teacher(), made_up_clips()
     known = teacher.known_of(clips, NAMES, own_share=0.5)
     dog = next(row for row, clip in enumerate(clips) if clip.label == "dog")
-    found = known.of(np.array([dog, dog]), torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]]))
     as_dog, as_rain = (torch.from_numpy(teacher.own[name]) for name in ("dog", "rain"))
-    torch.testing.assert_close(found[0], as_dog)
-    torch.testing.assert_close(found[1], torch.nn.functional.normalize(as_dog + as_rain, dim=0))
+    captions = Captions(torch.zeros(2, 1), torch.stack((as_dog, as_rain)))
+    found = known.likeness(np.array([dog, dog]), torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]]), captions)
+    torch.testing.assert_close(found[0], captions.embeddings @ as_dog)
+    both = torch.nn.functional.normalize(as_dog + as_rain, dim=0)
+    torch.testing.assert_close(found[1], captions.embeddings @ both)
     with pytest.raises(ValueError, match="does not know the text 'owl'"):
         teacher.known_of(clips, ["owl"], own_share=0.5)
 

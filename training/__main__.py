@@ -91,24 +91,33 @@ def captions(
     seed: int = 0,
     out: Path = RUNS / "captions.npz",
 ) -> None:
-    """Embed captions, and all texts of the clips, with a sentence encoder: it teaches which of them are alike."""
+    """Embed captions, and all texts of the clips, with a sentence encoder: it teaches which of them are alike, and by
+    told sounds what is to be heard in them."""
     from training.caption_teacher import own_texts
     from training.corpora import corpus_texts
     from training.features import class_names
+    from training.hold_out import HoldOut
+    from training.told_captions import told_captions
+    from training.told_sounds import said_without, tags_of
     from training.words import sentence_embeddings
 
     pool = sorted({text.strip() for text in corpus_texts(texts) if 2 <= len(text.split()) <= 30})
     rng = np.random.default_rng(seed)
     chosen = [pool[i] for i in rng.choice(len(pool), size=min(size, len(pool)), replace=False)]
-    own = own_texts(read_clips(sounds), class_names(weights))
-    embedded = sentence_embeddings([*chosen, *own]).astype(np.float16)
+    clips, classes = read_clips(sounds), class_names(weights)
+    own = own_texts(clips, classes)
+    held = HoldOut.of(clips)
+    said = said_without(clip for clip in clips if held.why(clip))
+    embedded = sentence_embeddings([*chosen, *own, *said, *classes]).astype(np.float16)
+    told = np.concatenate((tags_of(said, classes), np.eye(len(classes), dtype=np.float32)))  # a name is its own class
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         out,
         texts=np.array(chosen),
         embeddings=embedded[: len(chosen)],
         own_texts=np.array(own),
-        own_embeddings=embedded[len(chosen) :],
+        own_embeddings=embedded[len(chosen) :][: len(own)],
+        tags=told_captions(embedded[: len(chosen)], embedded[-len(told) :], told).astype(np.float16),
     )
     print(f"{out}: {len(chosen)} of {len(pool)} captions, {len(own)} texts of the clips")
 

@@ -75,9 +75,9 @@ def objective(model: DualEncoder, batch: Batch, config: TrainConfig, texts: Step
     tags = batch.tags.to(device)
     taught, teacher, likeness = None, None, None
     if texts.captions is not None:
-        ids, teacher = (part.to(device) for part in texts.captions)
-        taught = model.text(ids)
-        likeness = texts.known.of(batch.rows, tags) @ teacher.T if texts.known is not None else None
+        captions = texts.captions.to(device)
+        taught, teacher = model.text(captions.ids), captions.embeddings
+        likeness = texts.known.likeness(batch.rows, tags, captions) if texts.known is not None else None
     paired, alike = _read(model, texts.pairs)
     told, told_tags = _read(model, texts.told)
     found = Embedded(audio, own, classes, taught, still, paired, told)

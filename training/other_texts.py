@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edge_runtime.tokenizer import Tokenizer, batch_of
-from training.caption_teacher import CaptionTeacher, KnownOfClips
+from training.caption_teacher import Captions, CaptionTeacher, KnownOfClips, UsualTags
 from training.paired_texts import PairedTexts, ReadablePairs
 from training.retrieval import DualEncoder
 from training.sounds import Clip
@@ -33,12 +33,12 @@ TOLD = 256
 
 @dataclass(frozen=True)
 class StepTexts:
-    """Of one step, each where there are such: `names (C, L)`, token ids of the tagger's classes; `captions`: ids (M, L)
-    and sentence embeddings (M, H), and what is `known` of the clips in their terms; `pairs`: ids (2 P, L) of two texts
+    """Of one step, each where there are such: `names (C, L)`, token ids of the tagger's classes; `captions` of no
+    clip, and what is `known` of the clips in their terms; `pairs`: ids (2 P, L) of two texts
     of each of P sounds, and which of these are alike (P, P); `told`: ids (T, L) and tags (T, C) of sounds in words."""
 
     names: Tensor | None = None
-    captions: tuple[Tensor, Tensor] | None = None
+    captions: Captions | None = None
     known: KnownOfClips | None = None
     pairs: tuple[Tensor, Tensor] | None = None
     told: tuple[Tensor, Tensor] | None = None
@@ -66,13 +66,16 @@ class OtherTexts:
         *,
         teacher: CaptionTeacher | None,
         pairs: PairedTexts | None,
+        tags: np.ndarray,
         device: torch.device,
     ) -> "OtherTexts":
-        """`clips`: as training has them; what they keep back stays unsaid. ValueError: a weight without its texts."""
+        """`clips`: as training has them; what they keep back stays unsaid. `tags (N, C)`: what is heard in training.
+        ValueError: a weight without its texts."""
         teacher = teacher.readable(tokenizer, clips) if teacher else None
         known = None
         if teacher is not None and config.bank_weight:
-            known = teacher.known_of(clips, class_names, config.own_share).to(device)
+            usual = UsualTags.of(tags) if config.bank_told else None
+            known = teacher.known_of(clips, class_names, config.own_share, usual).to(device)
         if config.pairs_weight and pairs is None:
             raise ValueError("--pairs-weight needs texts of described sounds: run `python -m training pairs` first")
         if config.told_weight and not class_names:

@@ -14,7 +14,7 @@ names learn its weights (`losses.soft_tags`, as a clip's cosines learn its tags)
 lacks is found through what its tagger hears.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from training.label_names import tidy_label
 from training.retrieval import DualEncoder
 from training.sounds import Clip
 
-__all__ = ["ToldSounds", "told_sounds"]
+__all__ = ["ToldSounds", "said_without", "tags_of", "told_sounds"]
 
 RIDGE = 3.0
 """What holds the classes' directions short, beside some thousands of texts of unit length."""
@@ -48,6 +48,26 @@ def told_sounds() -> dict[str, dict[str, float]]:
     return told
 
 
+def said_without(held: Iterable[Clip]) -> list[str]:
+    """All told sounds but those that are, word for word, a label of these clips."""
+    unsaid = {tuple(words_of(tidy_label(clip.label))) for clip in held}
+    return [sound for sound in told_sounds() if tuple(words_of(sound)) not in unsaid]
+
+
+def tags_of(sounds: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
+    """What is told of them, (N, C) float32. ValueError: one of the classes told is none of `class_names`."""
+    column = {name: i for i, name in enumerate(class_names)}
+    chosen = [told_sounds()[sound] for sound in sounds]
+    unknown = {name for classes in chosen for name in classes} - set(column)
+    if unknown:
+        raise ValueError(f"told_sounds.txt names classes that this tagger lacks: {', '.join(sorted(unknown))}")
+    tags = np.zeros((len(chosen), len(class_names)), np.float32)
+    for row, classes in enumerate(chosen):
+        for name, weight in classes.items():
+            tags[row, column[name]] = weight
+    return tags
+
+
 @dataclass(frozen=True)
 class ToldSounds:
     """Token ids of each sound's name, and `tags (N, C)`."""
@@ -60,21 +80,9 @@ class ToldSounds:
         """Those that the vocabulary reads. A label of `clips` that are held back (training/hold_out.py) stays unsaid.
 
         ValueError: one of the classes told is none of `class_names`."""
-        column = {name: i for i, name in enumerate(class_names)}
-        unsaid = {tuple(words_of(tidy_label(clip.label))) for clip in clips if clip.split == HELD}
-        chosen = {
-            sound: classes
-            for sound, classes in told_sounds().items()
-            if tokenizer.reads(sound) and tuple(words_of(sound)) not in unsaid
-        }
-        unknown = {name for classes in chosen.values() for name in classes} - set(column)
-        if unknown:
-            raise ValueError(f"told_sounds.txt names classes that this tagger lacks: {', '.join(sorted(unknown))}")
-        tags = np.zeros((len(chosen), len(class_names)), np.float32)
-        for row, classes in enumerate(chosen.values()):
-            for name, weight in classes.items():
-                tags[row, column[name]] = weight
-        return cls([tokenizer.encode(sound) for sound in chosen], tags)
+        said = said_without(clip for clip in clips if clip.split == HELD)
+        chosen = [sound for sound in said if tokenizer.reads(sound)]
+        return cls([tokenizer.encode(sound) for sound in chosen], tags_of(chosen, class_names))
 
     def some(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """So many sounds at random: token ids (count, L) and tags (count, C)."""

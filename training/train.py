@@ -144,8 +144,11 @@ def train(
     copies, extras = _in_windows(copies, extras or Extras(), config.window)
     device = device_of(config.device)
     tokenizer = Tokenizer(vectors.words, max_words=MAX_WORDS)
-    model = _untrained(clips, copies[0], vectors, config, class_names, tagger).to(device)
-    texts = OtherTexts.of(config, clips, class_names, tokenizer, teacher=teacher, pairs=pairs, device=device)
+    heard = copies[0].of_clips(row for row, clip in enumerate(clips) if clip.split == "train")
+    model = _untrained(heard, vectors, config, class_names, tagger).to(device)
+    texts = OtherTexts.of(
+        config, clips, class_names, tokenizer, teacher=teacher, pairs=pairs, tags=heard.tags, device=device
+    )
     sampler = Sampler(clips, copies, tokenizer, config, extras)
     rate, steps = config.learning_rate, config.epochs * len(sampler)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=config.weight_decay)
@@ -195,24 +198,22 @@ def train(
 
 
 def _untrained(
-    clips: Sequence[Clip],
-    clean: Features,
+    heard: Features,
     vectors: WordVectors,
     config: TrainConfig,
     class_names: Sequence[str],
     tagger: nn.Sequential | None,
 ) -> DualEncoder:
-    """A new model, with all that it takes from outside: word vectors, the scales of its segments, the tagger."""
+    """A new model, with all that it takes from outside: word vectors, scales of what is heard in training, a tagger."""
     padding = np.zeros((1, vectors.vectors.shape[1]), np.float32)
     sizes = {field.name for field in fields(RetrievalConfig)} & {field.name for field in fields(TrainConfig)}
     chosen = {name: getattr(config, name) for name in sizes}
-    chosen |= {"segment_width": clean.segments.shape[2], "less_common": config.common_share > 0}
+    chosen |= {"segment_width": heard.segments.shape[2], "less_common": config.common_share > 0}
     if tagger is None:
         chosen["concept_gain"] = 0.0
     elif config.concept_gain:
         chosen["classes"] = len(class_names)
     model = DualEncoder(RetrievalConfig(**chosen), torch.from_numpy(np.concatenate((padding, vectors.vectors))))
-    heard = clean.of_clips(i for i, clip in enumerate(clips) if clip.split == "train")
     mean, std = heard.statistics(heard.clip)
     model.segment_mean.copy_(torch.from_numpy(mean))
     model.segment_std.copy_(torch.from_numpy(std))

@@ -11,7 +11,8 @@ __all__ = ["TrainConfig"]
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of one run. `loss` is "infonce" or "margin"; `hold_out` "closed" or "open"; weights and gains of 0 leave
-    a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags.
+    a part out. `own_share` of what the caption teacher knows of a clip is its own texts, the rest its tags: the names
+    of their classes or, with `bank_told`, beside what a tagger would report of a caption (training/told_captions.py).
     `pairs_weight`: of two texts of one sound each, of corpora (training/paired_texts.py). `told_weight`: of what a
     tagger would report of sounds told in words (training/told_sounds.py). Windows of `window` segments at most are
     heard, of a streaming network's segments alone fewer than they are kept in; `crop` of all windows are heard in part;
@@ -32,6 +33,7 @@ class TrainConfig:
     tag_weight: float = 0.3
     caption_weight: float = 1.0
     bank_weight: float = 0.0
+    bank_told: bool = False
     pairs_weight: float = 0.0
     told_weight: float = 0.0
     own_share: float = 0.5
@@ -69,6 +71,8 @@ class TrainConfig:
             raise ValueError(f"loss {self.loss!r} is not known; there are infonce and margin")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision {self.precision!r} is not known; there are auto, fp32 and bf16")
+        if self.bank_told and not self.bank_weight:
+            raise ValueError("bank_told says what the teacher's bank is to teach: give a bank_weight above 0 as well")
         if not 2 <= self.window <= WINDOW_SEGMENTS:
             raise ValueError(f"windows of {self.window} segments are not there: give 2 to {WINDOW_SEGMENTS}")
         shares = (self.own_share, self.crop, self.joint, self.titles, self.common_share)
