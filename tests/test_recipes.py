@@ -12,8 +12,11 @@ from tests.test_train import SMALL, made_up_clips, made_up_features, made_up_wor
 from training import recipe_commands  # noqa: E402
 from training.extras import Extras  # noqa: E402
 from training.features import save  # noqa: E402
+from training.folds import ASKED, folded  # noqa: E402
+from training.hold_out import HELD  # noqa: E402
 from training.recipes import COLUMNS, Ground, figures, recipes  # noqa: E402
 from training.sampler import in_turn_segments  # noqa: E402
+from training.train import Checkpoint  # noqa: E402
 from training.train_config import TrainConfig  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -35,6 +38,35 @@ def test_each_recipe_is_trained_once_from_each_seed_and_read_again(tmp_path: Pat
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/best.pt")) == written
     with pytest.raises(ValueError, match=r"recipes \['none'\] are not known; there are default"):
         recipes(ground(tmp_path), ["none"], base=SMALL, seeds=1)
+
+
+def test_in_parts_every_recording_of_training_and_validation_is_asked_once(tmp_path: Path) -> None:
+    clips = made_up_clips()
+    asked = []
+    for part in range(3):
+        parted = folded(clips, part, of=3)
+        asked += [clip.recording for clip in parted if clip.split == ASKED]
+        heard = [clip.recording for clip in parted if clip.split in ("train", "val")]
+        assert not set(heard) & {clip.recording for clip in parted if clip.split == ASKED}
+        tested = [each.split for each, clip in zip(parted, clips, strict=True) if clip.split == "test"]
+        assert tested == [HELD] * 8
+        assert sum(bool(clip.captions) for clip in parted if clip.split == ASKED) in (5, 6), "of 16 in three parts"
+    assert sorted(asked) == sorted(clip.recording for clip in clips if clip.split != "test")
+    for part, of in ((3, 3), (-1, 3), (0, 1)):
+        with pytest.raises(ValueError, match="two parts at least"):
+            folded(clips, part, of=of)
+    said: list[str] = []
+    table = recipes(ground(tmp_path), ["default"], base=SMALL, seeds=1, folds=2, say=said.append)
+    assert "training and validation in 2 parts: 32 clips of 32 recordings, 16 captions" in table
+    assert "--folds 2 --epochs 4" in table
+    parts = [folded(clips, part, of=2) for part in range(2)]
+    features = made_up_features(clips)
+    expected = [
+        Checkpoint.load(tmp_path / f"default-{part}-of-2").evaluate(parted, features.cut(16)[0], ASKED).figures()
+        for part, parted in enumerate(parts)
+    ]
+    told = [json.loads(line.split(": ", maxsplit=1)[1]) for line in said]
+    assert [each["captions_t2a_map10"] for each in told] == [each["captions_t2a_map10"] for each in expected]
 
 
 def test_figures_are_those_of_the_validation_split(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def recipes(
     context: typer.Context,
     only: Annotated[str, typer.Option(help="Names of training/recipes.py, by commas; default: all.")] = "",
     seeds: int = 3,
+    folds: Annotated[int, typer.Option(help="Ask every recording once, in so many parts, in place of validation.")] = 0,
     copies: Annotated[int, typer.Option(help="Copies of the clips to hear, the clean one first.")] = 3,
     features: Path = RUNS / "stream/features",
     student: Annotated[Path | None, typer.Option(help="The folder of the network that they are of.")] = RUNS / "stream",
@@ -90,7 +91,7 @@ def recipes(
     )
     path = out or Path(__file__).parents[1] / "benchmarks/results/recipes.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(run(ground, only.split(",") if only else list(RECIPES), base=base, seeds=seeds))
+    path.write_text(run(ground, only.split(",") if only else list(RECIPES), base=base, seeds=seeds, folds=folds))
     print(path)
 
 

@@ -1,15 +1,17 @@
 """What each option of training is worth on the validation split: the default beside one change at a time.
 
     python -m training recipes --seeds 3        # -> benchmarks/results/recipes.md
+    python -m training recipes --folds 4 --only "default,captions of no clip" --out captions.md
 
-An option becomes a default where this table says so; the test split has no part in it. Clips are heard in windows of
-5.12 s, as a bundle's streaming runtime hears them, whatever the windows of training. What is finished is read again
-from its `report.json`, and an interrupted run goes on where it was.
+An option becomes a default where this table says so; the test split has no part in it. People's captions are few in the
+validation split; with `--folds` every recording of training and validation is asked once (training/folds.py). Clips are
+heard in windows of 5.12 s, as a bundle's streaming runtime hears them, whatever the windows of training. What is
+finished is read again from its `report.json`, and an interrupted run goes on where it was.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from training.compare import cell, commit
 from training.evaluate import evaluate, same_sound
 from training.extras import Extras
 from training.features import Features
+from training.folds import ASKED, folded
 from training.label_names import tidy_label
 from training.metrics import ranks
 from training.paired_texts import PairedTexts
@@ -46,6 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cropped windows": {"crop": 0.5},
     "uploaders' titles": {"titles": 0.3},
     "captions of no clip": {"bank_weight": 0.3},
+    "captions of no clip, told": {"bank_weight": 1.0, "bank_told": True},
     "captions fit their own recording": {"own_captions": True},
     "texts of one sound": {"pairs_weight": 1.0},
     "tags weigh more": {"tag_weight": 1.0},
@@ -59,6 +63,7 @@ COLUMNS = {
     "labels_a2t_r1": "labels A→T R@1",
     "labels_t2a_map10": "labels T→A mAP@10",
     "captions_t2a_r10": "captions T→A R@10",
+    "captions_t2a_map10": "captions T→A mAP@10",
     "narrow_a2t_r1": "labels A→T R@1 by 64 numbers",
     "both_in_turn": "both of two sounds in the first five",
 }
@@ -83,33 +88,47 @@ class Ground:
 
 
 def recipes(
-    ground: Ground, names: Sequence[str], *, base: TrainConfig, seeds: int, say: Callable[[str], None] = print
+    ground: Ground,
+    names: Sequence[str],
+    *,
+    base: TrainConfig,
+    seeds: int,
+    folds: int = 0,
+    say: Callable[[str], None] = print,
 ) -> str:
-    """Train what is missing, seed by seed, and return the table as Markdown."""
+    """Train what is missing, seed by seed, and return the table as Markdown. With `folds` there are as many seeds, and
+    seed i is asked part i of the recordings, which it has not heard."""
     if unknown := [name for name in names if name not in RECIPES]:
         raise ValueError(f"recipes {unknown} are not known; there are {', '.join(RECIPES)}")
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for seed in range(seeds):
+    for seed in range(folds or seeds):
+        heard = replace(ground, clips=folded(ground.clips, seed, of=folds)) if folds else ground
         for name in names:
             config = TrainConfig(**{**vars(base), **RECIPES[name], "seed": seed})
             folder = "".join(letter if letter.isalnum() else "-" for letter in name)
-            rows[name].append(_run(ground, config, ground.out / f"{folder}-{seed}"))
+            run = f"{folder}-{seed}-of-{folds}" if folds else f"{folder}-{seed}"
+            rows[name].append(_run(heard, config, ground.out / run))
             say(f"{name}, seed {seed}: {json.dumps(rows[name][-1])}")
-    return markdown(rows, ground, base)
+    return markdown(rows, ground, base, folds=folds)
 
 
-def markdown(rows: dict[str, list[dict[str, float]]], ground: Ground, base: TrainConfig) -> str:
-    val = [clip for clip in ground.clips if clip.split == "val"]
+def markdown(rows: dict[str, list[dict[str, float]]], ground: Ground, base: TrainConfig, *, folds: int = 0) -> str:
+    asked = [clip for clip in ground.clips if clip.split == "val" or (folds and clip.split == "train")]
     seeds = max(len(found) for found in rows.values())
+    recordings = len({clip.recording for clip in asked})
+    captions = len({(text, clip.recording) for clip in asked for text in clip.captions})
+    several = f"{folds} parts" if folds else f"{seeds} seed{'s' * (seeds > 1)}"
+    chosen = {"folds": folds} if folds else {"seeds": seeds}
+    chosen |= {name: value for name, value in vars(base).items() if value != getattr(TrainConfig(), name)}
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
     lines = [
         "# What each option of training is worth",
         "",
-        f"`python -m training recipes --epochs {base.epochs} --seeds {seeds} --precision {base.precision}` at commit "
-        f"{commit()}",
+        f"`python -m training recipes {flags}` at commit {commit()}",
         "",
-        f"Shared sounds, validation split: {len(val)} clips of {len({clip.recording for clip in val})} recordings. "
-        f"Windows of 5.12 s. Percent, mean ± standard deviation over {seeds} seed{'s' * (seeds > 1)}; "
-        f"{len(ground.copies)} copies of each clip. Each row changes one thing of the first.",
+        f"Shared sounds, {f'training and validation in {folds} parts' if folds else 'validation split'}: {len(asked)} "
+        f"clips of {recordings} recordings, {captions} captions. Windows of 5.12 s. Percent, mean ± standard deviation "
+        f"over {several}; {len(ground.copies)} copies of each clip. Each row changes one thing of the first.",
         "",
         f"| recipe | sets | {' | '.join(COLUMNS.values())} |",
         f"|---|---|{'---|' * len(COLUMNS)}",
@@ -121,8 +140,9 @@ def markdown(rows: dict[str, list[dict[str, float]]], ground: Ground, base: Trai
 
 
 def figures(checkpoint: Checkpoint, clips: Sequence[Clip], clean: Features) -> dict[str, float]:
-    """Those of `COLUMNS`, on the validation split."""
-    rows = [row for row, clip in enumerate(clips) if clip.split == "val"]
+    """Those of `COLUMNS`, on the part that is asked where there is one, else on the validation split."""
+    split = ASKED if any(clip.split == ASKED for clip in clips) else "val"
+    rows = [row for row, clip in enumerate(clips) if clip.split == split]
     kept, val = clean.of_clips(rows), [clips[row] for row in rows]
     part, _ = kept.cut(HEARD_SEGMENTS)
     embedded = checkpoint.embed_windows(part)
