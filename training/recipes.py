@@ -1,7 +1,7 @@
 """What each option of training is worth on the validation split: the default beside one change at a time.
 
     python -m training recipes --seeds 3        # -> benchmarks/results/recipes.md
-    python -m training recipes --folds 4 --only "default,captions of no clip" --out captions.md
+    python -m training recipes --folds 4 --only "default,told captions of no clip" --out parts.md
 
 An option becomes a default where this table says so; the test split has no part in it. People's captions are few in the
 validation split; with `--folds` every recording of training and validation is asked once (training/folds.py). Clips are
@@ -49,7 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cropped windows": {"crop": 0.5},
     "uploaders' titles": {"titles": 0.3},
     "captions of no clip": {"bank_weight": 0.3},
-    "captions of no clip, told": {"bank_weight": 1.0, "bank_told": True},
+    "told captions of no clip": {"bank_weight": 1.0, "bank_told": True},
     "captions fit their own recording": {"own_captions": True},
     "texts of one sound": {"pairs_weight": 1.0},
     "tags weigh more": {"tag_weight": 1.0},
