@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def _make(folder: Path, days: int) -> float:
     best = _Best(len(queries))
     for day in range(days):
         began_at = first_at + day * DAY_S
-        number = recordings.begin(SOURCE, Stamp(boot_id(), 0.0, began_at, trusted=True), live=True)
+        number = recordings.begin(SOURCE, partial(Stamp, boot_id(), 0.0, began_at, trusted=True), live=True)
         rows = windows_like(heard, rows_a_day(), rng)
         best.add(rows @ queries.T, first=day * rows_a_day())
         records = quantised(rows, width=width)

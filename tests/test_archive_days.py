@@ -187,7 +187,7 @@ def test_a_search_keeps_to_its_time_and_its_sources(store, home):
     rows = unit(12, 6)
     for number, began in enumerate((0.0, DAY_S, 2 * DAY_S)):
         stamp = Stamp(boot_id(), began, began, trusted=True)
-        keep(archive, rows[2 * number : 2 * number + 2], f"{number}", stamp=stamp)
+        keep(archive, rows[2 * number : 2 * number + 2], f"{number}", began=lambda stamp=stamp: stamp)
     archive.close()
     of_a_past_day(home)
     for found in (archive, again(store)):  # in a day that goes on, and in a sealed one
@@ -233,7 +233,7 @@ def test_a_phrase_is_searched_back_in_runs(store):
     near = [0.1, 0.1, 0.6, 0.7, 0.1, 0.55, 0.1, 0.9, 0.1, 0.1]
     rows = [cosine * phrase + np.sqrt(1 - cosine**2) * other for cosine in near]
     stamp = Stamp(boot_id(), 0.0, 1000.0, trusted=True)
-    keep(archive, rows, "mic", stamp=stamp)
+    keep(archive, rows, "mic", began=lambda: stamp)
 
     def reference(windows):
         return np.where(np.abs(windows @ phrase - 0.55) < 0.02, 0.3, 0.05).astype(np.float32)
@@ -255,7 +255,7 @@ def test_an_archive_of_the_first_layout_is_brought_into_this_one(store, home):
     )
     stamp = Stamp(boot_id(), 0.0, 1000.0, trusted=True)
     archive = again(store)
-    keep(archive, [], "mic", stamp=stamp)
+    keep(archive, [], "mic", began=lambda: stamp)
     records = np.zeros(3, old)
     peaks = np.abs(rows).max(axis=1)
     records["recording"], records["scale"] = 1, peaks / 127

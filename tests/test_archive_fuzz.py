@@ -40,7 +40,8 @@ def pristine(tmp_path_factory):
     store.keep_phrases(["a dog", "an owl"], kept=True)
     for number, day in enumerate(DAYS):
         archive = Archive(store, FINGERPRINT, width=WIDTH)
-        with archive.recording(day, live=True, stamp=Stamp(boot_id(), 0.0, number * 1000.0, trusted=True)) as writer:
+        stamp = Stamp(boot_id(), 0.0, number * 1000.0, trusted=True)
+        with archive.recording(day, live=True, began=lambda stamp=stamp: stamp) as writer:
             for row in range(A_DAY):
                 writer.add(Window(row * 5.0, row * 5.0 + 5, ROWS[number * A_DAY + row], True, row))
             writer.heard_s = 5.0 * A_DAY

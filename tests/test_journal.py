@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 import zlib
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -111,12 +112,35 @@ def test_a_home_older_than_its_journal_is_written_down_once(home):
 
 def test_wall_times_of_a_boot_are_told_anew_and_again_after_a_rebuild(store, home):
     archive = again(store)
-    keep(archive, unit(11, 1), "mic", stamp=Stamp(boot_id(), 1000.0, 50.0, trusted=False))
+    keep(archive, unit(11, 1), "mic", began=lambda: Stamp(boot_id(), 1000.0, 50.0, trusted=False))
     assert archive.search(unit(11, 1)[0], k=1)[0].started_at == 50
     clock = Clock(system_s=lambda: 1.7e9 + time.monotonic(), disciplined=lambda: True)
     repair(store, clock)
     (hit,) = archive.search(unit(11, 1)[0], k=1)
     assert hit.started_at == pytest.approx(clock.wall(1000.0))
+
+
+def test_a_recording_that_waits_for_the_disk_while_the_clock_steps_is_told_right(store, monkeypatch):
+    offset = [1.6e9]
+    clock = Clock(system_s=lambda: offset[0] + time.monotonic(), disciplined=lambda: True)
+    began_s, at_once = time.monotonic(), store.transaction
+
+    @contextmanager
+    def after_a_step():
+        monkeypatch.setattr(store, "transaction", at_once)
+        offset[0] += 3600
+        assert clock.look().followed
+        repair(store, clock)
+        with at_once():
+            yield
+
+    archive = again(store)
+    monkeypatch.setattr(store, "transaction", after_a_step)
+    keep(archive, unit(11, 1), "mic", began=lambda: clock.stamp(began_s))
+    (hit,) = archive.search(unit(11, 1)[0], k=1)
+    assert hit.started_at == clock.wall(began_s) == pytest.approx(1.6e9 + 3600 + began_s)
+    repair(store, clock)
+    assert archive.search(unit(11, 1)[0], k=1) == [hit], "it was told by the clock as it stood"
 
 
 def test_the_journal_holds_what_the_database_holds(store, home):

@@ -42,7 +42,7 @@ def field(tmp_path_factory):
     for name, days in DAYS_AGO.items():
         (embedding, *_) = engine.embed_audio(performed(name, folder))
         stamp = Stamp(boot_id(), 0.0, time.time() - days * DAY_S, trusted=True)
-        with engine.archive.recording(name, live=True, stamp=stamp) as writer:
+        with engine.archive.recording(name, live=True, began=lambda stamp=stamp: stamp) as writer:
             writer.add(Window(0.0, SECONDS, embedding, True, 0))
             writer.heard_s = SECONDS
     engine.index(folder / "dog-0.wav")

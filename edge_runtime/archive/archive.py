@@ -60,16 +60,15 @@ class Archive:
 
     @contextmanager
     def recording(
-        self, name: str, *, path: Path | None = None, live: bool = False, stamp: Stamp | None = None
+        self, name: str, *, path: Path | None = None, live: bool = False, began: Callable[[], Stamp] | None = None
     ) -> Iterator[RecordingWriter]:
         """Write one recording. It appears in searches when the block ends without an error, a `live` one at once.
 
         A file (`path`) replaces what the archive had of it, and `holds` knows it unless the writer's `complete` was
-        set to False. `stamp`: when it began; default: now.
+        set to False. `began` tells when it began, by the clock as it is when that is written; default: now.
         """
-        stamp = stamp or Stamp(boot_id(), time.monotonic(), time.time(), trusted=True)
         try:
-            number = self._recordings.begin(name_of(path) if path else name, stamp, live=live)
+            number = self._recordings.begin(name_of(path) if path else name, began or _now, live=live)
             tail = Tail(self._tails, number) if live else None
         except (OSError, sqlite3.OperationalError) as error:
             raise HomeError(
@@ -262,3 +261,7 @@ def _ranked(records: np.ndarray, scores: np.ndarray, nearness: np.ndarray) -> It
             float(scores[row]),
             float(nearness[row]),
         )
+
+
+def _now() -> Stamp:
+    return Stamp(boot_id(), time.monotonic(), time.time(), trusted=True)

@@ -6,7 +6,7 @@ clock which nobody had set keeps boot and monotonic seconds, and is told its tim
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -42,16 +42,14 @@ class Recordings:
         self._home = home
         self._fingerprint = fingerprint
 
-    def begin(self, name: str, stamp: Stamp, *, live: bool) -> int:
-        """Its id."""
-        row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
-            "name": name,
-            "fingerprint": self._fingerprint,
-            "started_at": stamp.wall_s,
-        }
+    def begin(self, name: str, began: Callable[[], Stamp], *, live: bool) -> int:
+        """Its id. `began` is asked once the disk is ready for the answer."""
+        row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"name": name, "fingerprint": self._fingerprint}
         row |= {"heard_s": 0.0, "lost_s": 0.0, "whole": live, "live": live}
-        row |= {"boot": stamp.boot, "monotonic_s": stamp.monotonic_s, "trusted": stamp.trusted}
-        with self._home.transaction():
+        with self._home.transaction():  # `repair` comes wholly before it or after
+            stamp = began()
+            row |= {"started_at": stamp.wall_s, "boot": stamp.boot, "monotonic_s": stamp.monotonic_s}
+            row["trusted"] = stamp.trusted
             query = "select coalesce(max(id), 0) + 1 from recording where id between 1 and ?"
             row["id"] = int(self._home.db.execute(query, (MAX_ID,)).fetchone()[0])
             insert(self._home.db, row)

@@ -128,8 +128,9 @@ class Keeper:
         if self._writer is None:
             assert self._archive is not None and self._stretch is not None
             stretch = self._stretch
-            stamp = self._clock.stamp(stretch.started_s)
-            recording = self._archive.recording(stretch.source, path=stretch.path, live=True, stamp=stamp)
+            recording = self._archive.recording(
+                stretch.source, path=stretch.path, live=True, began=lambda: self._clock.stamp(stretch.started_s)
+            )
             self._writer = self._open.enter_context(recording)
         self._writer.add(window, every=self._every)
 
