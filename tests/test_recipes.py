@@ -56,7 +56,7 @@ def test_in_parts_every_recording_of_training_and_validation_is_asked_once(tmp_p
         with pytest.raises(ValueError, match="two parts at least"):
             folded(clips, part, of=of)
     said: list[str] = []
-    table = recipes(ground(tmp_path), ["default"], base=SMALL, seeds=1, folds=2, say=said.append)
+    table = recipes(ground(tmp_path), ["default", "audio: mean"], base=SMALL, seeds=1, folds=2, say=said.append)
     assert "training and validation in 2 parts: 32 clips of 32 recordings, 16 captions" in table
     assert "--folds 2 --epochs 4" in table
     parts = [folded(clips, part, of=2) for part in range(2)]
@@ -65,8 +65,13 @@ def test_in_parts_every_recording_of_training_and_validation_is_asked_once(tmp_p
         Checkpoint.load(tmp_path / f"default-{part}-of-2").evaluate(parted, features.cut(16)[0], ASKED).figures()
         for part, parted in enumerate(parts)
     ]
-    told = [json.loads(line.split(": ", maxsplit=1)[1]) for line in said]
-    assert [each["captions_t2a_map10"] for each in told] == [each["captions_t2a_map10"] for each in expected]
+    told, other = (
+        [json.loads(line[line.index("{") :])["captions_t2a_map10"] for line in said if line.startswith(name)]
+        for name in ("default", "audio: mean")
+    )
+    assert told == [each["captions_t2a_map10"] for each in expected]
+    gains = np.array(other) - told
+    assert f"({gains.mean():.1f} ± {gains.std(ddof=1):.1f})" in table
 
 
 def test_figures_are_those_of_the_validation_split(tmp_path: Path) -> None:

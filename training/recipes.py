@@ -118,7 +118,7 @@ def markdown(rows: dict[str, list[dict[str, float]]], ground: Ground, base: Trai
     recordings = len({clip.recording for clip in asked})
     captions = len({(text, clip.recording) for clip in asked for text in clip.captions})
     several = f"{folds} parts" if folds else f"{seeds} seed{'s' * (seeds > 1)}"
-    chosen = {"folds": folds} if folds else {"seeds": seeds}
+    chosen = ({"folds": folds} if folds else {"seeds": seeds}) | {"epochs": base.epochs}
     chosen |= {name: value for name, value in vars(base).items() if value != getattr(TrainConfig(), name)}
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
     lines = [
@@ -128,14 +128,21 @@ def markdown(rows: dict[str, list[dict[str, float]]], ground: Ground, base: Trai
         "",
         f"Shared sounds, {f'training and validation in {folds} parts' if folds else 'validation split'}: {len(asked)} "
         f"clips of {recordings} recordings, {captions} captions. Windows of 5.12 s. Percent, mean ± standard deviation "
-        f"over {several}; {len(ground.copies)} copies of each clip. Each row changes one thing of the first.",
+        f"over {several}; {len(ground.copies)} copies of each clip. Each row changes one thing of the first"
+        f"{'; in brackets what that makes of the same part' if folds else ''}.",
         "",
         f"| recipe | sets | {' | '.join(COLUMNS.values())} |",
         f"|---|---|{'---|' * len(COLUMNS)}",
     ]
+    first = next(iter(rows.values()))
     for name, found in rows.items():
         sets = ", ".join(f"{key} {value}" for key, value in RECIPES[name].items())
-        lines.append(f"| {name} | {sets} | {' | '.join(cell([each[key] for each in found]) for key in COLUMNS)} |")
+        cells = [cell([each[key] for each in found]) for key in COLUMNS]
+        if folds and found is not first:  # parts are unlike each other; the same part is not
+            pairs = list(zip(found, first, strict=True))
+            gains = [cell([each[key] - own[key] for each, own in pairs]) for key in COLUMNS]
+            cells = [f"{value} ({gain})" for value, gain in zip(cells, gains, strict=True)]
+        lines.append(f"| {name} | {sets} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
