@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from edge_runtime.tokenizer import Tokenizer  # noqa: E402
 from tests.test_train import (  # noqa: E402
+    BANK_ALONE,
     NAMES,
     SMALL,
     made_up_clips,
@@ -87,20 +88,10 @@ def test_captions_whose_tags_are_not_told_are_not_taught_by_them(tmp_path: Path)
 
 def test_tags_alone_teach_which_captions_fit(tmp_path: Path) -> None:
     """Neither pairs nor labels: a clip's tags, and what a tagger would report of captions that no clip has."""
-    settings = {
-        "epochs": 25,
-        "average": 0.5,
-        "tag_weight": 0.0,
-        "own_share": 0.0,
-        "bank_weight": 1.0,
-        "bank_told": True,
-        "loss": "margin",
-        "margin": -2.0,
-    }
     clips = made_up_clips()
     tags = np.array([[0.9 if name == clip.label else 0.1 for name in NAMES] for clip in clips], np.float16)
     features = replace(made_up_features(clips), tags=tags)
-    config = TrainConfig(**{**vars(SMALL), **settings})
+    config = replace(BANK_ALONE, own_share=0.0, bank_told=True)
     found = train(clips, [features], made_up_words(), config, tmp_path, class_names=NAMES, teacher=told_teacher())
     heard = found.embed_windows(features)
     three = [row for row, clip in enumerate(clips) if clip.split == "test" and clip.label in NAMES]

@@ -1,6 +1,7 @@
 """The training loop on a small made-up set: it learns, resumes, and says what it cannot do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ LABELS = ("dog", "rain", "siren", "train")
 NAMES = ["dog", "rain", "siren"]
 WIDTH = 12
 SMALL = TrainConfig(epochs=4, batch=8, joint_width=16, learning_rate=1e-2, seed=3, device="cpu")
+BANK_ALONE = replace(SMALL, epochs=25, average=0.5, tag_weight=0.0, bank_weight=1.0, loss="margin", margin=-2.0)
+"""No InfoNCE on pairs, no tags: what is learned comes from captions that no clip has."""
 
 
 def made_up_clips() -> list[Clip]:
@@ -193,18 +196,8 @@ def test_words_of_no_clip_come_to_lie_by_the_label_that_corpora_put_them_beside(
 
 
 def test_captions_alone_teach_the_audio_tower(tmp_path: Path) -> None:
-    """No InfoNCE on pairs, no tags: what is learned comes from captions that no clip has."""
-    settings = {
-        "epochs": 25,
-        "average": 0.5,
-        "tag_weight": 0.0,
-        "own_share": 1.0,
-        "bank_weight": 1.0,
-        "loss": "margin",
-        "margin": -2.0,
-    }
     clips = made_up_clips()
-    config = TrainConfig(**{**vars(SMALL), **settings})
+    config = replace(BANK_ALONE, own_share=1.0)
     taught = run(tmp_path / "taught", config, teacher=made_up_teacher()).evaluate(
         clips, made_up_features(clips), "test"
     )
