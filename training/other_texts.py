@@ -34,8 +34,8 @@ TOLD = 256
 @dataclass(frozen=True)
 class StepTexts:
     """Of one step, each where there are such: `names (C, L)`, token ids of the tagger's classes; `captions` of no
-    clip, and what is `known` of the clips in their terms; `pairs`: ids (2 P, L) of two texts
-    of each of P sounds, and which of these are alike (P, P); `told`: ids (T, L) and tags (T, C) of sounds in words."""
+    clip, and what is `known` of the clips in their terms; `pairs`: ids (2 P, L) of two texts of each of P sounds, and
+    which of these are alike (P, P); `told`: ids (T, L) and tags (T, C) of sounds in words."""
 
     names: Tensor | None = None
     captions: Captions | None = None
